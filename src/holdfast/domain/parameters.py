@@ -17,6 +17,13 @@ import msgspec
 from holdfast.domain.errors import InputError
 
 
+def _finite(field: str, value: float, *, minimum: float = -math.inf, maximum: float = math.inf) -> None:
+    if not math.isfinite(value):
+        raise InputError("not-a-number", field, value, "give a finite number")
+    if not minimum <= value <= maximum:
+        raise InputError("out-of-range", field, value, f"give a number from {minimum:g} to {maximum:g}")
+
+
 class VolatilityShock(enum.StrEnum):
     """How a scenario moves implied volatilities; the formulas are in specs/portfolio-model.md."""
 
@@ -76,7 +83,8 @@ class HaircutTier(Parameters, frozen=True):
 
     Attributes:
         above: Value in the numeraire from which the tier applies.
-        initial: Fraction of that part that gives no initial margin credit.
+        initial: Fraction of that part that gives no initial margin credit. Venues that add an initial to a maintenance
+            haircut can exceed 1, up to 2.
         maintenance: Fraction of that part that gives no maintenance margin credit.
     """
 
@@ -86,7 +94,7 @@ class HaircutTier(Parameters, frozen=True):
 
     def __post_init__(self) -> None:
         _finite("haircut.above", self.above, minimum=0.0)
-        _finite("haircut.initial", self.initial, minimum=0.0, maximum=1.0)
+        _finite("haircut.initial", self.initial, minimum=0.0, maximum=2.0)
         _finite("haircut.maintenance", self.maintenance, minimum=0.0, maximum=1.0)
 
 
@@ -498,10 +506,3 @@ class TailParameters(ModelParameters, frozen=True, kw_only=True, tag="tail"):
 AnyParameters: TypeAlias = StandardParameters | PortfolioParameters | TailParameters
 
 _NO_CREDIT = Collateral(tiers=(HaircutTier(0.0, 1.0, 1.0),))
-
-
-def _finite(field: str, value: float, *, minimum: float = -math.inf, maximum: float = math.inf) -> None:
-    if not math.isfinite(value):
-        raise InputError("not-a-number", field, value, "give a finite number")
-    if not minimum <= value <= maximum:
-        raise InputError("out-of-range", field, value, f"give a number from {minimum:g} to {maximum:g}")

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.extending import intrinsic, models, overload, register_model
+from numba.core.extending import intrinsic, models, overload, register_jitable, register_model
 
 LANES_WIDE = 32
 """Lanes that one pass of the margin kernel keeps in registers: four vectors of the widest hardware."""
@@ -93,6 +93,16 @@ def _broadcast(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
 
 def _is_scalar(t: types.Type) -> bool:
     return isinstance(t, types.Float | types.Integer)
+
+
+real_function = register_jitable(error_model="numpy")
+"""The decorator of a function over `Real`.
+
+What it decorates stays a plain Python function, so that calling it with floats or arrays runs NumPy: the twin that a
+reader can check, through all the functions it calls. Inside a Numba kernel the same source is compiled for the float64
+and Vector arguments it meets there. (`numba.njit` would not do: the plain form of one function would call the compiled
+form of the next.)
+"""
 
 
 # Loading, storing, broadcasting. ---------------------------------------------------------------------------------------
@@ -321,7 +331,7 @@ def exponent(value: Real) -> Real:
 
 
 def significand(value: Real) -> Real:
-    """value / 2**exponent(value), in [1, 2), for a positive normal value."""
+    """Value / 2**exponent(value), in [1, 2), for a positive normal value."""
     bits = np.asarray(value, np.float64).view(np.int64)
     return ((bits & _SIGNIFICAND_MASK) | _ONE_EXPONENT).view(np.float64)
 

@@ -1,0 +1,211 @@
+"""The risk table: everything a margin needs that does not depend on the account, as a few contiguous arrays.
+
+What lives here: the layout and its names. `build` fills a table, `kernel` and `twin` read it. The arrays are kept few
+and flat because every array handed to a compiled kernel costs time on each call, and because the table is part of the
+state that replicas hash. Layout and meaning follow specs/risk-table.md.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.domain.instruments import Instrument
+from holdfast.domain.parameters import AnyParameters
+from holdfast.pricing.vectors import LANES_NARROW
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int32]
+
+BASIS_COLUMNS = LANES_NARROW
+"""Columns of the second reduction: one register, of which two are used and the rest repeat them."""
+
+
+class LineField(enum.IntEnum):
+    """Columns of `Arrays.lines`, all per unit of quantity and in the numeraire unless said."""
+
+    TODAY = 0
+    IN_ASSET = 1  # value of one unit in its settlement asset; 1 for the asset's own line
+    CHARGE_LONG_INITIAL = 2
+    CHARGE_SHORT_INITIAL = 3
+    CHARGE_LONG_MAINTENANCE = 4
+    CHARGE_SHORT_MAINTENANCE = 5
+    SLOPE_INITIAL = 6  # per unit of quantity squared
+    SLOPE_MAINTENANCE = 7
+    OPTION_LONG_INITIAL = 8  # isolated option requirement, which competes with the maximum loss
+    OPTION_SHORT_INITIAL = 9
+    OPTION_LONG_MAINTENANCE = 10
+    OPTION_SHORT_MAINTENANCE = 11
+    CONFIDENCE_LONG = 12
+    CONFIDENCE_SHORT = 13
+    CONFIDENCE_LONG_HELD = 14  # the same when the account holds a perpetual of the underlying
+    CONFIDENCE_SHORT_HELD = 15
+    DEPEG_LONG = 16
+    DEPEG_SHORT = 17
+    OFFSET_NOTIONAL = 18
+    STRIKE = 19  # quote currency; 0 for what has none
+    OPTION_SIGN = 20  # +1 call, −1 put, 0 no option
+    PERPETUAL = 21  # 1 for a perpetual
+    PAR = 22  # numeraire value of one unit of the currency the strike is in
+
+
+class LineTag(enum.IntEnum):
+    """Columns of `Arrays.tags`."""
+
+    GROUP = 0
+    UNDERLYING = 1
+    ASSET = 2  # settlement asset, or the asset itself
+
+
+class GroupField(enum.IntEnum):
+    """Columns of `Arrays.groups`."""
+
+    BASIS_FACTOR = 0
+    MAXIMUM_LOSS = 1  # 1 where the isolated requirement competes with the maximum loss
+    UNPAIRED_INITIAL = 2  # per net short call, numeraire
+    UNPAIRED_MAINTENANCE = 3
+    STRIKE_NET_INITIAL = 4  # on net short quantity per strike
+    STRIKE_NET_MAINTENANCE = 5
+    EXPIRY_NET_INITIAL = 6  # on net short quantity per expiry
+    EXPIRY_NET_MAINTENANCE = 7
+
+
+class UnderlyingField(enum.IntEnum):
+    """Columns of `Arrays.underlyings`."""
+
+    OFFSET_INITIAL = 0
+    OFFSET_MAINTENANCE = 1
+
+
+class AssetField(enum.IntEnum):
+    """Columns of `Arrays.assets`; tiers follow from FIRST_TIER on, three columns each."""
+
+    PRICE = 0  # numeraire value of one unit
+    LIABILITY = 1
+    CONFIDENCE = 2  # per unit of positive value
+    FIRST_TIER = 3
+
+
+class TierField(enum.IntEnum):
+    """Columns of one haircut tier."""
+
+    ABOVE = 0
+    INITIAL = 1
+    MAINTENANCE = 2
+
+
+class ModelField(enum.IntEnum):
+    """Elements of `Arrays.model`."""
+
+    INITIAL_FACTOR = 0
+    MAINTENANCE_FACTOR = 1
+    TAIL_MASS = 2  # 0 for the worst reduction
+    OFFSET_CAP = 3
+    SCENARIOS = 4  # before padding
+
+
+class Multiplier(enum.IntEnum):
+    """Second axis of `Arrays.multipliers`."""
+
+    VALUE_POSITIVE = 0
+    VALUE_NEGATIVE = 1
+    RESULT_POSITIVE = 2
+    RESULT_NEGATIVE = 3
+
+
+class Component(enum.IntEnum):
+    """Parts of a requirement, in the order in which they are summed."""
+
+    SCAN = 0
+    OPTIONS = 1
+    CHARGES = 2
+    NETTED = 3
+    OFFSET = 4
+    CONFIDENCE = 5
+    DEPEG = 6
+    COLLATERAL = 7
+    ORDERS = 8
+
+    @property
+    def label(self) -> str:
+        """The name in results and JSON."""
+        return self.name.lower()
+
+
+COMPONENTS = len(Component)
+MARGIN_FIELDS = 1 + 2 * COMPONENTS
+"""What the kernel writes per account: equity, then the initial and then the maintenance components."""
+
+
+class Arrays(NamedTuple):
+    """What the kernels read. L lines, G groups, U underlyings, A assets, S scenarios padded to whole registers.
+
+    Attributes:
+        values: [L, S] value of one unit per scenario, numeraire.
+        basis: [L, 8] values for the second reduction, or [L, 0] where the model has none.
+        multipliers: [G, 4, S] in the order of `Multiplier`.
+        lines: [L, fields of LineField].
+        tags: [L, fields of LineTag], int32.
+        group_ends: [G] index after the last line of each group, int32.
+        underlying_ends: [U] index after the last line of each underlying, int32. Lines after the last are cash.
+        groups: [G, fields of GroupField].
+        underlyings: [U, fields of UnderlyingField].
+        assets: [A, FIRST_TIER + 3 × tiers].
+        model: [fields of ModelField].
+    """
+
+    values: Floats
+    basis: Floats
+    multipliers: Floats
+    lines: Floats
+    tags: Integers
+    group_ends: Integers
+    underlying_ends: Integers
+    groups: Floats
+    underlyings: Floats
+    assets: Floats
+    model: Floats
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one group of lines is."""
+
+    underlying: str
+    expiry: int | None
+    options: bool
+
+
+@dataclass(frozen=True)
+class RiskTable:
+    """A risk table with the names of its rows and columns.
+
+    Attributes:
+        arrays: What the kernels read.
+        line_of_instrument: Line index by instrument.
+        line_of_asset: Line index by asset name.
+        instruments: The instrument of each line, None for assets.
+        line_names: The name of each line.
+        groups: What each group is.
+        underlyings: Names of the underlyings, in table order.
+        assets: Names of the settlement and collateral assets, in table order.
+        scenarios: Labels of the scenarios, before padding.
+        basis_scenarios: Labels of the second reduction's columns.
+        parameters: The parameters it was built from.
+        time: Time of the market it was built from, ns UTC.
+    """
+
+    arrays: Arrays
+    line_of_instrument: dict[Instrument, int]
+    line_of_asset: dict[str, int]
+    instruments: tuple[Instrument | None, ...]
+    line_names: tuple[str, ...]
+    groups: tuple[Group, ...]
+    underlyings: tuple[str, ...]
+    assets: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    basis_scenarios: tuple[str, ...]
+    parameters: AnyParameters
+    time: int

@@ -1,0 +1,300 @@
+"""The plain twin of the kernel: the same requirement, in NumPy and Python that a reader can check line by line.
+
+It repeats the kernel's operations in the kernel's order, so it gives the same bits (TAB-17). It also keeps what the
+kernel throws away, every scenario's result and the binding choices: what explanations are made of. Slow, and meant so.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from holdfast.margin.account import Account, Figures, named_figures
+from holdfast.margin.kernel import INITIAL, MAINTENANCE
+from holdfast.margin.table import (
+    COMPONENTS,
+    MARGIN_FIELDS,
+    Arrays,
+    AssetField,
+    Component,
+    Floats,
+    GroupField,
+    Integers,
+    LineField,
+    LineTag,
+    ModelField,
+    Multiplier,
+    TierField,
+    UnderlyingField,
+)
+
+Run = tuple[int, int]
+"""First position and index after the last one of consecutive positions."""
+
+
+@dataclass
+class GroupScan:
+    """What the scan did with one group.
+
+    Attributes:
+        group: Index of the group.
+        run: Its positions.
+        by_value: [S] M chosen per scenario.
+        by_result: [S] P chosen per scenario.
+        weighted: [S] P·(M·v − v0).
+        basis_column: The worse of the named scenarios of the second reduction.
+        basis: factor × min(0, its result).
+    """
+
+    group: int
+    run: Run
+    by_value: Floats
+    by_result: Floats
+    weighted: Floats
+    basis_column: int = 0
+    basis: float = 0.0
+
+
+@dataclass
+class UnderlyingScan:
+    """What the scan did with one underlying: its groups, its results R[s] and its requirement before factors."""
+
+    underlying: int
+    run: Run
+    groups: list[GroupScan]
+    results: Floats
+    requirement: float = 0.0
+    basis: float = 0.0
+
+
+@dataclass
+class OptionGroup:
+    """What the standard model did with one option group.
+
+    Attributes:
+        run: Its positions.
+        bound: Whether the maximum loss binds, for (initial, maintenance).
+        settlement: The settlement price of the maximum loss; None where no payoff is below 0.
+        unpaired: Net short calls.
+    """
+
+    group: int
+    run: Run
+    bound: tuple[bool, bool]
+    settlement: float | None
+    unpaired: float
+
+
+@dataclass
+class Workings:
+    """Everything behind one account's figures.
+
+    Attributes:
+        figures: Equity and components, the kernel's bits.
+        scans: One per underlying held.
+        option_groups: One per option group held.
+        joint: [S] results summed over underlyings.
+    """
+
+    figures: Figures
+    scans: list[UnderlyingScan] = field(default_factory=list)
+    option_groups: list[OptionGroup] = field(default_factory=list)
+    joint: Floats | None = None
+
+
+def workings_of(arrays: Arrays, account: Account) -> Workings:
+    """The figures of one account, with all workings."""
+    out = np.zeros(MARGIN_FIELDS)
+    for line, quantity in zip(account.line, account.quantity, strict=True):
+        out[0] += quantity * arrays.lines[line, LineField.TODAY]
+    workings = Workings(named_figures(out))
+    _scan(arrays, account, workings, out)
+    for run in runs(account, arrays.tags[:, LineTag.UNDERLYING]):
+        _charges(arrays, account, run, workings, out)
+    _collateral(arrays, account, out)
+    workings.figures = named_figures(out + 0.0)
+    return workings
+
+
+def runs(account: Account, tag_of_line: Integers) -> list[Run]:
+    """Runs of consecutive positions with one tag ≥ 0."""
+    tags = tag_of_line[account.line]
+    edges = [0, *(np.flatnonzero(np.diff(tags)) + 1).tolist(), len(tags)]
+    return [(a, b) for a, b in itertools.pairwise(edges) if a < b and tags[a] >= 0]
+
+
+def _group_runs(arrays: Arrays, account: Account, run: Run) -> list[Run]:
+    part = Account(account.line[run[0] : run[1]], account.quantity[run[0] : run[1]])
+    return [(run[0] + a, run[0] + b) for a, b in runs(part, arrays.tags[:, LineTag.GROUP])]
+
+
+def _scan(arrays: Arrays, account: Account, workings: Workings, out: Floats) -> None:
+    """TAB-4 to TAB-7 and specs/tail-model.md."""
+    tail_mass, count = float(arrays.model[ModelField.TAIL_MASS]), int(arrays.model[ModelField.SCENARIOS])
+    joint = np.zeros(arrays.values.shape[1])
+    total = 0.0
+    for run in runs(account, arrays.tags[:, LineTag.UNDERLYING]):
+        scan = _scan_underlying(arrays, account, run)
+        joint = joint + scan.results
+        if tail_mass > 0.0:
+            scan.requirement = expected_shortfall(scan.results, tail_mass, count)
+        else:
+            worst = min(0.0, float(scan.results.min())) if scan.results.size else 0.0
+            scan.requirement = -min(worst, scan.basis)
+        total += scan.requirement
+        workings.scans.append(scan)
+    if tail_mass > 0.0:
+        shortfall = expected_shortfall(joint, tail_mass, count)
+        total = total - float(arrays.model[ModelField.OFFSET_CAP]) * max(0.0, total - shortfall)
+    workings.joint = joint
+    out[INITIAL + Component.SCAN] = total * arrays.model[ModelField.INITIAL_FACTOR]
+    out[MAINTENANCE + Component.SCAN] = total * arrays.model[ModelField.MAINTENANCE_FACTOR]
+
+
+def _scan_underlying(arrays: Arrays, account: Account, run: Run) -> UnderlyingScan:
+    scan = UnderlyingScan(int(arrays.tags[account.line[run[0]], LineTag.UNDERLYING]), run, [], np.zeros(0))
+    total = np.zeros(arrays.values.shape[1])
+    for group_run in _group_runs(arrays, account, run):
+        group = _scan_group(arrays, account, group_run)
+        total = total + group.weighted
+        scan.basis += group.basis
+        scan.groups.append(group)
+    scan.results = total
+    return scan
+
+
+def _scan_group(arrays: Arrays, account: Account, run: Run) -> GroupScan:
+    group = int(arrays.tags[account.line[run[0]], LineTag.GROUP])
+    value, basis, today = np.zeros(arrays.values.shape[1]), np.zeros(arrays.basis.shape[1]), 0.0
+    for k in range(*run):
+        line, quantity = account.line[k], account.quantity[k]
+        value = value + quantity * arrays.values[line]
+        basis = basis + quantity * arrays.basis[line]
+        today += quantity * arrays.lines[line, LineField.TODAY]
+    multipliers = arrays.multipliers[group]
+    by_value = np.where(value > 0.0, multipliers[Multiplier.VALUE_POSITIVE], multipliers[Multiplier.VALUE_NEGATIVE])
+    result = by_value * value - today
+    by_result = np.where(result > 0.0, multipliers[Multiplier.RESULT_POSITIVE], multipliers[Multiplier.RESULT_NEGATIVE])
+    scan = GroupScan(group, run, by_value, by_result, by_result * result)
+    if basis.size:
+        scan.basis_column = int((basis - today).argmin())
+        scan.basis = float(arrays.groups[group, GroupField.BASIS_FACTOR]) * min(0.0, float((basis - today).min()))
+    return scan
+
+
+def expected_shortfall(results: Floats, tail_mass: float, count: int) -> float:
+    """TAIL-2."""
+    ordered = np.sort(results[:count])
+    whole = int(tail_mass)
+    total = 0.0
+    for value in ordered[:whole]:
+        total += value
+    if whole < count:
+        total += (tail_mass - whole) * ordered[whole]
+    return float(max(0.0, -total / tail_mass))
+
+
+def _charges(arrays: Arrays, account: Account, run: Run, workings: Workings, out: Floats) -> None:
+    """specs/charges.md and, for option groups, specs/standard-model.md."""
+    lines = arrays.lines
+    held = any(lines[account.line[k], LineField.PERPETUAL] > 0.0 and account.quantity[k] != 0.0 for k in range(*run))
+    first_confidence = LineField.CONFIDENCE_LONG_HELD if held else LineField.CONFIDENCE_LONG
+    notional = [0.0, 0.0]
+    for group_run in _group_runs(arrays, account, run):
+        for k in range(*group_run):
+            row, quantity = lines[account.line[k]], float(account.quantity[k])
+            side, size = (0 if quantity > 0.0 else 1), abs(quantity)
+            for start, first in ((INITIAL, 0), (MAINTENANCE, 1)):
+                rate = row[LineField.CHARGE_LONG_INITIAL + 2 * first + side]
+                out[start + Component.CHARGES] += size * (rate + size * row[LineField.SLOPE_INITIAL + first])
+            out[INITIAL + Component.CONFIDENCE] += size * row[first_confidence + side]
+            out[INITIAL + Component.DEPEG] += size * row[LineField.DEPEG_LONG + side]
+            notional[side] += size * row[LineField.OFFSET_NOTIONAL]
+        if lines[account.line[group_run[0]], LineField.OPTION_SIGN] != 0.0:
+            _option_group(arrays, account, group_run, workings, out)
+    rates = arrays.underlyings[arrays.tags[account.line[run[0]], LineTag.UNDERLYING]]
+    out[INITIAL + Component.OFFSET] += rates[UnderlyingField.OFFSET_INITIAL] * min(notional)
+    out[MAINTENANCE + Component.OFFSET] += rates[UnderlyingField.OFFSET_MAINTENANCE] * min(notional)
+
+
+def _option_group(arrays: Arrays, account: Account, run: Run, workings: Workings, out: Floats) -> None:
+    rows = [arrays.lines[account.line[k]] for k in range(*run)]
+    quantities = [float(account.quantity[k]) for k in range(*run)]
+    group = int(arrays.tags[account.line[run[0]], LineTag.GROUP])
+    fields = arrays.groups[group]
+    isolated, today, calls, net = [0.0, 0.0], 0.0, 0.0, 0.0
+    for row, quantity in zip(rows, quantities, strict=True):
+        side = LineField.OPTION_LONG_INITIAL + (0 if quantity > 0.0 else 1)
+        isolated[0] += abs(quantity) * row[side]
+        isolated[1] += abs(quantity) * row[side + 2]
+        today += quantity * row[LineField.TODAY]
+        net += quantity
+        calls += quantity if row[LineField.OPTION_SIGN] > 0.0 else 0.0
+    binds, settlement, unpaired = [False, False], None, max(0.0, -calls)
+    if fields[GroupField.MAXIMUM_LOSS] > 0.0:
+        floor, settlement = payoff_floor(rows, quantities)
+        for i in range(2):
+            bound = today - floor + fields[GroupField.UNPAIRED_INITIAL + i] * unpaired
+            binds[i] = bool(bound < isolated[i])
+            isolated[i] = min(isolated[i], bound)
+    short, strike_short = max(0.0, -net), _short_by_strike(rows, quantities)
+    for i, start in enumerate((INITIAL, MAINTENANCE)):
+        out[start + Component.OPTIONS] += isolated[i]
+        out[start + Component.NETTED] += (
+            fields[GroupField.STRIKE_NET_INITIAL + i] * strike_short + fields[GroupField.EXPIRY_NET_INITIAL + i] * short
+        )
+    workings.option_groups.append(OptionGroup(group, run, (binds[0], binds[1]), settlement, unpaired))
+
+
+def payoff_floor(rows: list[Floats], quantities: list[float]) -> tuple[float, float | None]:
+    """Least payoff over {0, strikes}, at most 0, and the settlement price where it is (None if 0): STD-8."""
+    floor, settlement = 0.0, None
+    for price in [0.0, *(float(row[LineField.STRIKE]) for row in rows)]:
+        payoff = 0.0
+        for row, quantity in zip(rows, quantities, strict=True):
+            intrinsic = max(0.0, row[LineField.OPTION_SIGN] * (price - row[LineField.STRIKE]))
+            payoff += quantity * (row[LineField.PAR] * intrinsic)
+        if payoff < floor:
+            floor, settlement = payoff, price
+    return floor, settlement
+
+
+def _short_by_strike(rows: list[Floats], quantities: list[float]) -> float:
+    """Σ over strikes of the net short quantity (CHG-4)."""
+    net: dict[float, float] = {}
+    for row, quantity in zip(rows, quantities, strict=True):
+        strike = float(row[LineField.STRIKE])
+        net[strike] = net.get(strike, 0.0) + quantity
+    short = 0.0
+    for quantity in net.values():
+        short += max(0.0, -quantity)
+    return short
+
+
+def _collateral(arrays: Arrays, account: Account, out: Floats) -> None:
+    """specs/collateral.md."""
+    balances = np.zeros(len(arrays.assets))
+    for line, quantity in zip(account.line, account.quantity, strict=True):
+        balances[arrays.tags[line, LineTag.ASSET]] += quantity * arrays.lines[line, LineField.IN_ASSET]
+    for asset, balance in zip(arrays.assets, balances, strict=True):
+        value = float(balance * asset[AssetField.PRICE])
+        for column, start in enumerate((INITIAL, MAINTENANCE)):
+            out[start + Component.COLLATERAL] += haircut(asset, value, column)
+        out[INITIAL + Component.CONFIDENCE] += max(0.0, value) * asset[AssetField.CONFIDENCE]
+
+
+def haircut(asset: Floats, value: float, column: int) -> float:
+    """Loss of credit on a value (COL-2, COL-4)."""
+    if value < 0.0:
+        return float(-value * asset[AssetField.LIABILITY])
+    loss = 0.0
+    tiers = asset[AssetField.FIRST_TIER :].reshape(-1, len(TierField))
+    for n, tier in enumerate(tiers):
+        part = value - tier[TierField.ABOVE]
+        if n + 1 < len(tiers):
+            part = min(part, tiers[n + 1][TierField.ABOVE] - tier[TierField.ABOVE])
+        loss += max(0.0, part) * tier[TierField.INITIAL + column]
+    return float(loss)
+
+
+assert COMPONENTS * 2 + 1 == MARGIN_FIELDS
