@@ -39,13 +39,15 @@ def exact_mills_ratio(x: Any) -> Any:
 def _dense(low: float, high: float, points: int, generator: np.random.Generator) -> Floats:
     """Even and random points of an interval, and every point's neighbour."""
     grid = np.r_[np.linspace(low, high, points // 2), generator.uniform(low, high, points // 2)]
-    return np.clip(np.r_[grid, np.nextafter(grid, high)], low, high)
+    result: Floats = np.clip(np.r_[grid, np.nextafter(grid, high)], low, high)
+    return result
 
 
 def _near(centres: Floats, points: int, generator: np.random.Generator) -> Floats:
     """Points at distances from 1e-16 to 1e-1 of each centre, relative to the larger of it and 1, both sides."""
     distance = 10.0 ** generator.uniform(-16, -1, (points, 1)) * generator.choice([-1.0, 1.0], (points, 1))
-    return (centres + distance * np.maximum(np.abs(centres), 1.0)).ravel()
+    result: Floats = (centres + distance * np.maximum(np.abs(centres), 1.0)).ravel()
+    return result
 
 
 def worst(
@@ -65,8 +67,8 @@ def worst(
 def measure(points: int) -> list[Measurement]:
     """The largest errors over about `points` points per function and domain, dense and adversarial; the same each run.
 
-    The adversarial points crowd where a reduction changes: multiples of ln(2)/2 for exp, powers of two times 1 and √2 for
-    log, 0 and the multiples of 1/2048 for the density.
+    The adversarial points crowd where a reduction changes: multiples of ln(2)/2 for exp, powers of two times 1 and √2
+    for log, 0 and the multiples of 1/2048 for the density.
     """
     generator = np.random.default_rng(SEED)
     reduction_changes = (np.arange(-2041, 2045, 2) / 2.0) * np.log(2.0)
@@ -139,8 +141,8 @@ def measure_power(points: int) -> float:
 def mills_coefficients(degree: int = 11, upper: int = 40, centre: int = 4) -> tuple[list[float], list[float], float]:
     """Numerator and denominator, lowest power first, of the quotient that meets the ratio at Chebyshev points.
 
-    The points are those of 1/(x + centre), in which the ratio is smooth; meeting it there makes the error almost as even
-    as the best possible.
+    The points are those of 1/(x + centre), in which the ratio is smooth; meeting it there makes the error almost as
+    even as the best possible.
 
     Returns:
         `degree` coefficients, `degree` + 1 coefficients, and the largest relative error found between the points.
@@ -165,7 +167,9 @@ def mills_coefficients(degree: int = 11, upper: int = 40, centre: int = 4) -> tu
     error = mp.mpf(0)
     for i in range(2001):
         x = place(mp.cos(mp.pi * i / 2000))
-        quotient = mp.polyval(numerator[::-1], x) / mp.polyval(denominator[::-1], x)
+        quotient = mp.fsum(c * x**k for k, c in enumerate(numerator)) / mp.fsum(
+            c * x**k for k, c in enumerate(denominator)
+        )
         error = max(error, abs(quotient / exact_mills_ratio(x) - 1))
     return [float(c) for c in numerator], [float(c) for c in denominator], float(error)
 

@@ -161,7 +161,9 @@ def test_lot_grid():
     call = parse_instrument("BTC-27DEC26-100000-C")
     for quantity in (0.3, -0.7, 0.0, 2, 123456.7):
         check_lot(call, quantity, "quantity")
-    with pytest.raises(InputError, match=r"quantity: is not a whole number of lots: 0\.35; give a multiple of 0\.1 BTC"):
+    with pytest.raises(
+        InputError, match=r"quantity: is not a whole number of lots: 0\.35; give a multiple of 0\.1 BTC"
+    ):
         check_lot(call, 0.35, "quantity")
     check_lot(call, 0.35, "quantity", {call.name: Decimal("0.05")})
     check_quantity(parse_instrument("BTC-PERPETUAL"), 7e17, "quantity")

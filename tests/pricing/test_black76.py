@@ -168,7 +168,10 @@ def test_greeks_agree_with_fifty_digits():
         if worth < 1e-6 * option[0]:
             continue
         for name in ("delta", "gamma", "vega", "rho"):
-            assert float(getattr(results, name)[i]) == pytest.approx(float(getattr(truth, name)), rel=1e-12), (name, option)
+            assert float(getattr(results, name)[i]) == pytest.approx(float(getattr(truth, name)), rel=1e-12), (
+                name,
+                option,
+            )
         scale = float(truth.vega) * option[3] / (2 * option[2]) + abs(float(worth * mp.log(option[4]) / option[2]))
         assert float(results.theta[i]) == pytest.approx(float(truth.theta), abs=1e-12 * scale), option
 

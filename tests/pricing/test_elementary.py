@@ -1,12 +1,12 @@
 """The elementary functions: measured errors, stated edges, and one result in all their forms."""
 
-import elementary_functions as tool
 import numpy as np
 import pytest
 from forms import scalar_form, vector_form
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import elementary_functions as tool
 from holdfast.pricing import elementary
 
 BOUNDS_ULP = {"exp": 1.0, "log": 1.0, "mills_ratio": 6.0, "normal_density": 2.5, "normal_cdf": 7.0}

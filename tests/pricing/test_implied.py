@@ -15,9 +15,13 @@ MONTH = 30.0 / 365.0
 @pytest.mark.criterion("PRC-13")
 def test_worked_numbers():
     assert implied_volatility(2237.8681554046650, 60_000.0, 65_000.0, MONTH, 1.0, 1.0) == pytest.approx(0.6, rel=1e-13)
-    assert implied_volatility(7165.4894738506184, 60_000.0, 65_000.0, MONTH, 0.99, -1.0) == pytest.approx(0.6, rel=1e-13)
+    assert implied_volatility(7165.4894738506184, 60_000.0, 65_000.0, MONTH, 0.99, -1.0) == pytest.approx(
+        0.6, rel=1e-13
+    )
     assert implied_volatility(59_999.999876777849, 60_000.0, 65_000.0, 4.0, 1.0, 1.0) == pytest.approx(6.0, rel=1e-7)
-    assert implied_volatility(3.3233994838205235e-9, 60_000.0, 200_000.0, MONTH, 1.0, 1.0) == pytest.approx(0.6, rel=1e-12)
+    assert implied_volatility(3.3233994838205235e-9, 60_000.0, 200_000.0, MONTH, 1.0, 1.0) == pytest.approx(
+        0.6, rel=1e-12
+    )
 
 
 @pytest.mark.criterion("PRC-13")

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+
 import targets
 
-SCRIPT = '''
+SCRIPT = """
 import hashlib, json
 import numpy as np
 from holdfast.compilation import compiled
@@ -45,7 +46,7 @@ assert np.isfinite(out).all()
 assert not np.signbit(out[out == 0.0]).any()
 assembly = "".join(kernel.inspect_asm().values())
 print(json.dumps({"digest": hashlib.sha256(out.tobytes()).hexdigest(), "facts": assembly_facts(assembly)}))
-'''
+"""
 
 
 @pytest.mark.criterion("PRC-3")

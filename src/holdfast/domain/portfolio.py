@@ -171,8 +171,8 @@ class Portfolio(msgspec.Struct, frozen=True):
         """Check that the market says everything that valuing this portfolio takes.
 
         Balances, positions, orders and isolated portfolios are looked at in the order given; lines that hold nothing
-        are not. An option that expires at the very instant of the market is valued at intrinsic value and needs no
-        volatility; one that expired before is refused.
+        are not. An option needs a volatility, a smile for its expiry, or a mark to imply one from; one that expires at
+        the very instant of the market is valued at intrinsic value and needs none; an expired one is refused.
 
         Args:
             market: The market.
@@ -227,9 +227,9 @@ def _check_priced(instrument: Instrument, market: Market) -> None:
         market.mark(instrument)
         return
     expiry = market.expiry_of(instrument)
-    surface = instrument.name in underlying.volatilities or expiry.svi is not None
-    if not surface and instrument.expiry != market.time:
-        advice = f"add it to the volatilities of {instrument.underlying}, or a smile to its expiry"
+    quoted = instrument.name in underlying.volatilities or instrument.name in underlying.marks
+    if not quoted and expiry.svi is None and instrument.expiry != market.time:
+        advice = f"add it to the volatilities or marks of {instrument.underlying}, or a smile to its expiry"
         raise InputError("missing-volatility", "", instrument.name, advice)
 
 

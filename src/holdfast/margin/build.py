@@ -47,7 +47,7 @@ from holdfast.margin.table import (
     TierField,
     UnderlyingField,
 )
-from holdfast.pricing import surfaces
+from holdfast.pricing.surfaces import surface_volatility
 from holdfast.pricing.elementary import exp
 from holdfast.pricing.implied import implied_volatility
 
@@ -241,7 +241,7 @@ def option_volatility(parameters: AnyParameters, market: Market, instrument: Ins
     expiry, years = market.expiry_of(instrument), market.years_to_expiry(instrument)
     strike = float(instrument.strike or 0.0)
     if expiry.svi is not None:
-        return float(surfaces.volatility(strike, expiry.forward, expiry.svi))
+        return float(surface_volatility(expiry.svi, strike, expiry.forward))
     mark = underlying.marks.get(instrument.name)
     if mark is not None:
         price = mark.price * expiry.forward if instrument.inverse else mark.price

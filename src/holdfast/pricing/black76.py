@@ -15,8 +15,8 @@ no value is negative.
 
 What lives here: functions over `Real` (floats, arrays, vectors inside a kernel: the same bits), and array wrappers that
 check their arguments. Units: forward, strike and values in the same money; years of 365 days (CON-2); volatility and
-rates annual fractions; sign +1 for a call, −1 for a put. Source: F. Black, "The pricing of commodity contracts", Journal
-of Financial Economics 3 (1976); specs/pricing.md.
+rates annual fractions; sign +1 for a call, −1 for a put. Source: F. Black, "The pricing of commodity contracts",
+Journal of Financial Economics 3 (1976); specs/pricing.md.
 """
 
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def _log_moneyness(forward: Real, strike: Real) -> Real:
 
 @real_function
 def _series_bracket(depth: Real, half: Real, ratio: Real) -> Real:
-    """Y(h + t) − Y(h − t) for h = −depth, t = half ≤ 1/16 and Y(h) = ratio, by the odd derivatives of Y up to the ninth."""
+    """Y(h + t) − Y(h − t), h = −depth, t = half ≤ 1/16, Y(h) = ratio, by the odd derivatives of Y up to the ninth."""
     h = 0.0 - depth
     first = 1.0 + h * ratio
     second = h * first + ratio
@@ -179,7 +179,7 @@ def discount_factor(rate: Real, years: Real) -> Real:
 def _value_row(
     forward: Floats, strike: Floats, years: Floats, volatility: Floats, discount: Floats, sign: Floats, out: Floats
 ) -> None:
-    """Fill `out` with values; arrays of one length, contiguous. Whole registers first, then one by one: the same bits."""
+    """Fill `out` with values; arrays of one length, contiguous. Whole registers, then one by one: the same bits."""
     count = out.size
     whole = count - count % LANES_NARROW
     for i in range(0, whole, LANES_NARROW):
@@ -224,9 +224,9 @@ def values(
     Raises:
         InputError: A number is NaN or infinite, or the shapes do not fit together.
     """
-    columns = _columns(forward, strike, years, volatility, discount, is_call)
-    out = np.empty(columns[0].size)
-    _value_row(*columns, out)
+    f, k, t, v, d, sign = _columns(forward, strike, years, volatility, discount, is_call)
+    out = np.empty(f.size)
+    _value_row(f, k, t, v, d, sign, out)
     return out
 
 
@@ -239,9 +239,9 @@ def greeks_of(
     is_call: npt.ArrayLike,
 ) -> Greeks:
     """Greeks of many options: `greeks` with the arguments, shapes and errors of `values`. Each field is a new array."""
-    columns = _columns(forward, strike, years, volatility, discount, is_call)
-    out = np.empty((len(Greeks._fields), columns[0].size))
-    _greeks_row(*columns, out)
+    f, k, t, v, d, sign = _columns(forward, strike, years, volatility, discount, is_call)
+    out = np.empty((len(Greeks._fields), f.size))
+    _greeks_row(f, k, t, v, d, sign, out)
     return Greeks(*out)
 
 

@@ -8,7 +8,8 @@ they are accurate too, to the few units in the last place that `docs/explanation
 
 What lives here: functions of one or two `Real` arguments without branches on values. Called plainly they run on floats
 and NumPy arrays; inside a Numba kernel they compile for float64 and for a `Vector`; the three forms give the same bits.
-What may not live here: fused multiply-add, anything from `math` or a NumPy function that is not one IEEE operation, table look-ups.
+What may not live here: fused multiply-add, anything from `math`, a NumPy function that is not one IEEE operation, table
+look-ups.
 
 Polynomials are split into their even and odd halves, which halves the chain of dependent operations; the order is part
 of the definition. Arguments that are NaN or outside the stated domain are the caller's mistake: nothing is raised.
@@ -22,7 +23,7 @@ EXP_ARGUMENT_MIN = -708.0
 EXP_ARGUMENT_MAX = 709.0
 """Above this `exp` stays at exp(709) = 8.2e307: results stay finite."""
 NORMAL_ARGUMENT_MAX = 37.6
-"""Up to this |x| the normal density and the lower tail are nonzero; from 37.63 on both are exactly 0 (the flush of exp)."""
+"""Up to this |x| the normal density and the lower tail are nonzero; from 37.63 on both are 0, by the flush of exp."""
 
 _LN_2_HIGH = float.fromhex("0x1.62e42feep-1")
 _LN_2_LOW = float.fromhex("0x1.a39ef35793c76p-33")

@@ -1,10 +1,10 @@
 """Implied volatility: the volatility at which Black-76 gives a stated price.
 
-Theory of operation. The price less intrinsic value, over min(F, K), is a function b of the total volatility s = σ√T alone
-(`black76.time_value`), increasing from 0 at s = 0 to 1: convex up to s = √(2|ln(F/K)|), concave beyond. Newton's method
-starts at that point. Above it, it works on b; below it, on ln b, which is nearly straight where b is minute. Each
-evaluation also tightens a bracket; a Newton step that leaves the bracket, and from the 33rd on every second step, is
-replaced by a bisection, so that `ITERATIONS_MAX` steps always suffice. Usually six do.
+Theory of operation. For one forward and strike, the price less intrinsic value over min(F, K) is a function b of the
+total volatility s = σ√T (`black76.time_value`), which grows from 0 to 1: convex up to s = √(2|ln(F/K)|), concave after.
+Newton's method starts at that point. Above it, it works on b; below it, on ln b, which is concave where b is minute.
+Each evaluation also tightens a bracket; a Newton step that leaves the bracket, and from the 33rd on every second step,
+is replaced by a bisection, so that `ITERATIONS_MAX` steps always suffice. Usually six do.
 
 What lives here: the compiled core, which answers with a status instead of raising, and its Python wrapper. What may not
 live here: smoothing, quotes, any choice between bid and ask. Source: specs/pricing.md.
@@ -39,7 +39,7 @@ _INTRINSIC_TOLERANCE = 2e-15
 
 @compiled
 def _next_deviation(s: float, step: float, low: float, high: float, iteration: int) -> float:
-    """Where to evaluate next: the Newton point if it lies in the open bracket and its turn has come, else the middle."""
+    """Where to evaluate next: the Newton point if it is in the open bracket and its turn has come, else the middle."""
     newton = s - step
     if low < newton < high and (iteration < _NEWTON_ONLY or iteration % 2 == 0):
         return newton

@@ -1,8 +1,8 @@
 """Volatility surfaces: the raw SVI smile of one expiry, bounded as the venue that publishes its parameters bounds it.
 
-Theory of operation. SVI gives the total variance w of one expiry as a hyperbola in log-moneyness k. Far from the forward
-a hyperbola overstates volatility, so k is clamped to four standard deviations of the smile's own level, and w to 144
-(a volatility of 1200 % over one year).
+Theory of operation. SVI gives the total variance w of one expiry as a hyperbola in log-moneyness k. Far from the
+forward a hyperbola overstates volatility, so k is clamped to four standard deviations of the smile's own level, and w
+to 144 (a volatility of 1200 % over one year).
 
 What lives here: functions over `Real` (floats, arrays, vectors inside a kernel: the same bits). What may not live here:
 fitting. Source: J. Gatheral, "A parsimonious arbitrage-free implied volatility parameterization" (2004); the bounds are
@@ -53,7 +53,7 @@ class SVIParameters(Protocol):
 def svi_volatility(strike: Real, forward: Real, a: Real, b: Real, rho: Real, m: Real, sigma: Real, tau: Real) -> Real:
     """The annual volatility of a strike: √(w/τ) with w = min(a + b·(ρ(k − m) + √((k − m)² + σ²)), 144).
 
-    k is ln(K/F) clamped to ±4·√(a + bσ). A negative w or a + bσ, which parameters of a real smile never give, counts as 0.
+    k is ln(K/F) clamped to ±4·√(a + bσ). A negative w or a + bσ, which no real smile gives, counts as 0.
 
     Args:
         strike: Strike, > 0.

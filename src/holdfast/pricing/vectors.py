@@ -6,12 +6,12 @@ registers the target has (four AVX-512 registers, eight AVX, sixteen SSE for 32 
 same IEEE operation in the same order. So the bits do not depend on the processor, which is law 2 of the design.
 
 What lives here: loads and stores, + − × ÷, square root, minimum, maximum, comparison, selection, and the two
-manipulations of the exponent that `exp` and `log` need. Nothing that contracts (no fused multiply-add: its twin in NumPy
-would differ), nothing approximate, no reassociation. `minimum` and `maximum` are a comparison and a selection, so a NaN
-never meets an instruction whose answer differs between targets; callers keep NaN out.
+manipulations of the exponent that `exp` and `log` need. Nothing that contracts (no fused multiply-add: its twin in
+NumPy would differ), nothing approximate, no reassociation. `minimum` and `maximum` are a comparison and a selection, so
+a NaN never meets an instruction whose answer differs between targets; callers keep NaN out.
 
-Every function also has a scalar form under Numba and a plain NumPy form outside it: one source serves a vector, a
-float and, through `.py_func`, an array that a reader can check.
+Every function also has a scalar form under Numba and a plain NumPy form outside it: one source, decorated
+`real_function`, serves a vector, a float and, called plainly, an array that a reader can check.
 """
 
 import operator
@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic, models, overload, register_jitable, register_model
+from numba.core import cgutils, extending, types
+from numba.core.extending import models, overload, register_jitable, register_model
 
 LANES_WIDE = 32
 """Lanes that one pass of the margin kernel keeps in registers: four vectors of the widest hardware."""
@@ -41,7 +41,7 @@ _SIGNIFICAND_MASK = 0x000FFFFFFFFFFFFF
 _TWO_TO_52_EXPONENT = 0x4330000000000000
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The Numba type of `lanes` doubles held in registers."""
 
     def __init__(self, lanes: int) -> None:
@@ -49,7 +49,7 @@ class Vector(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Vector({lanes})")
 
 
-class Mask(types.Type):  # type: ignore[misc]
+class Mask(types.Type):
     """The Numba type of `lanes` truth values, the result of comparing vectors."""
 
     def __init__(self, lanes: int) -> None:
@@ -95,6 +95,8 @@ def _is_scalar(t: types.Type) -> bool:
     return isinstance(t, types.Float | types.Integer)
 
 
+intrinsic: Callable[..., Callable[..., Any]] = extending.intrinsic
+"""Numba's decorator; its own annotation describes the definition of an intrinsic, not the call that kernels write."""
 real_function = register_jitable(error_model="numpy")
 """The decorator of a function over `Real`.
 
@@ -105,7 +107,7 @@ form of the next.)
 """
 
 
-# Loading, storing, broadcasting. ---------------------------------------------------------------------------------------
+# Loading, storing, broadcasting. --------------------------------------------------------------------------------------
 
 
 @intrinsic(prefer_literal=True)
@@ -145,7 +147,7 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.int64, value), generate
 
 
-# Arithmetic. -----------------------------------------------------------------------------------------------------------
+# Arithmetic. ----------------------------------------------------------------------------------------------------------
 
 
 def _lift(builder: Any, value: Any, kind: Any, lanes: int) -> Any:
@@ -187,8 +189,13 @@ for _function, _emit in (
 ):
     _overload_operator(_function, _operation(_emit, Vector))
 
+
+def _comparison(symbol: str) -> Callable[[Any, Any, Any], Any]:
+    return lambda b, x, y: b.fcmp_ordered(symbol, x, y)
+
+
 for _function, _symbol in ((operator.gt, ">"), (operator.lt, "<"), (operator.ge, ">="), (operator.le, "<=")):
-    _overload_operator(_function, _operation(lambda b, x, y, s=_symbol: b.fcmp_ordered(s, x, y), Mask))
+    _overload_operator(_function, _operation(_comparison(_symbol), Mask))
 
 
 @intrinsic
@@ -217,7 +224,7 @@ def _sqrt_lanes(context: Any, value: Any) -> Any:
 
 @intrinsic
 def lowest(context: Any, value: Any) -> Any:
-    """The smallest lane of a Vector without NaN. The order of comparison cannot change a minimum (callers make −0 0)."""
+    """The smallest lane of a Vector without NaN. The order of comparison cannot change a minimum (−0 was made 0)."""
 
     def generate(cx: Any, builder: Any, signature: Any, args: Any) -> Any:
         current, lanes = args[0], value.lanes
@@ -237,7 +244,7 @@ def lowest(context: Any, value: Any) -> Any:
     return types.float64(value), generate
 
 
-# Functions with a scalar, a vector and a NumPy form. -------------------------------------------------------------------
+# Functions with a scalar, a vector and a NumPy form. ------------------------------------------------------------------
 
 
 def select(condition: Real, chosen: Real, otherwise: Real) -> Real:

@@ -1,0 +1,240 @@
+"""Why a margin is what it is: attribution to positions and balances (RES-2, RES-3).
+
+Euler shares hold the binding choices of the workings (scenario, signs, netting, maximum loss) and take the derivative
+along each quantity; leave-one-out asks the kernel again without the position. What may not live here: another formula of
+margin. Shares are read off the same table and workings.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from holdfast.margin.account import figures_of
+from holdfast.margin.calculation import Margin
+from holdfast.margin.kernel import end_of_underlying
+from holdfast.margin.table import (
+    AssetField,
+    Component,
+    Floats,
+    GroupField,
+    LineField,
+    LineTag,
+    ModelField,
+    UnderlyingField,
+)
+from holdfast.margin.twin import OptionGroup, UnderlyingScan, haircut
+
+ORDERS_LINE = "open orders"
+"""Name of the share that belongs to no position."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One line's part in the initial margin.
+
+    Attributes:
+        name: The instrument or asset, or `open orders`.
+        quantity: Quantity held; on an asset, cash − cost.
+        value: Value today, numeraire.
+        euler: Share by the derivative; shares sum to the initial margin.
+        leave_one_out: Initial margin less that of the account with this line closed at its mark; None for balances.
+    """
+
+    name: str
+    quantity: float
+    value: float
+    euler: float
+    leave_one_out: float | None
+
+
+def attribution(margin: Margin) -> tuple[Share, ...]:
+    """The initial margin of the cross part, by line in table order, then open orders if there are any."""
+    table, account = margin.table, margin.account
+    euler = euler_shares(margin)
+    shares = []
+    for k, (line, quantity) in enumerate(zip(account.line.tolist(), account.quantity.tolist(), strict=True)):
+        value = quantity * float(table.arrays.lines[line, LineField.TODAY])
+        left_out = None if table.instruments[line] is None else _leave_one_out(margin, line, quantity)
+        shares.append(Share(table.line_names[line], quantity, value, float(euler[k]), left_out))
+    orders = margin.figures.initial[Component.ORDERS.label]
+    if orders:
+        shares.append(Share(ORDERS_LINE, 0.0, 0.0, orders, None))
+    return _summing_exactly(shares, margin.initial_margin)
+
+
+def _leave_one_out(margin: Margin, line: int, quantity: float) -> float:
+    """RES-3; open orders are left as they are."""
+    table = margin.table
+    asset_line = table.line_of_asset[table.assets[int(table.arrays.tags[line, LineTag.ASSET])]]
+    proceeds = quantity * float(table.arrays.lines[line, LineField.IN_ASSET])
+    without = figures_of(table, margin.account.with_change({line: -quantity, asset_line: proceeds}))
+    return figures_of(table, margin.account).initial_margin - without.initial_margin
+
+
+def _summing_exactly(shares: list[Share], total: float) -> tuple[Share, ...]:
+    """Give the last rounding to the largest share, so that the shares sum to the total from left to right (RES-2)."""
+    for _ in range(8):
+        residue = total - sum(share.euler for share in shares)
+        if residue == 0.0 or not shares:
+            break
+        at = max(range(len(shares)), key=lambda n: abs(shares[n].euler))
+        s = shares[at]
+        shares[at] = Share(s.name, s.quantity, s.value, s.euler + residue, s.leave_one_out)
+    return tuple(shares)
+
+
+def euler_shares(margin: Margin) -> Floats:
+    """[positions] share of each position in the initial margin without open orders."""
+    shares = np.zeros(len(margin.account.line))
+    _scan_shares(margin, shares)
+    for group in margin.workings.option_groups:
+        _option_group_shares(margin, group, shares)
+    _charge_shares(margin, shares)
+    _collateral_shares(margin, shares)
+    return shares
+
+
+def _scan_shares(margin: Margin, shares: Floats) -> None:
+    """Shares of the scan: per underlying, or of standalone and joint shortfall in the tail model (TAIL-4)."""
+    model, workings = margin.table.arrays.model, margin.workings
+    factor, tail_mass = float(model[ModelField.INITIAL_FACTOR]), float(model[ModelField.TAIL_MASS])
+    if tail_mass <= 0.0:
+        for scan in workings.scans:
+            if scan.requirement > 0.0:
+                _worst_shares(margin, scan, factor, shares)
+        return
+    count = int(model[ModelField.SCENARIOS])
+    standalone = sum(scan.requirement for scan in workings.scans)
+    joint_results = workings.joint if workings.joint is not None else np.zeros(0)
+    joint = _tail_weights(joint_results[:count], tail_mass)
+    joint_shortfall = max(0.0, -float(joint @ joint_results[:count]))
+    cap = float(model[ModelField.OFFSET_CAP]) if standalone > joint_shortfall else 0.0
+    for scan in workings.scans:
+        own = _tail_weights(scan.results[:count], tail_mass) * float(scan.requirement > 0.0)
+        weights = (1.0 - cap) * own + cap * joint * float(joint_shortfall > 0.0)
+        _result_shares(margin, scan, factor * weights, shares)
+
+
+def _tail_weights(results: Floats, tail_mass: float) -> Floats:
+    """[S] weight of each scenario in the expected shortfall of some results (TAIL-2)."""
+    order = np.argsort(results, kind="stable")
+    weights = np.zeros(len(results))
+    whole = int(tail_mass)
+    weights[order[:whole]] = 1.0 / tail_mass
+    if whole < len(results):
+        weights[order[whole]] = (tail_mass - whole) / tail_mass
+    return weights
+
+
+def _worst_shares(margin: Margin, scan: UnderlyingScan, factor: float, shares: Floats) -> None:
+    worst = int(scan.results.argmin())
+    if scan.basis < min(0.0, float(scan.results[worst])):
+        _basis_shares(margin, scan, factor, shares)
+        return
+    weights = np.zeros(len(scan.results))
+    weights[worst] = factor
+    _result_shares(margin, scan, weights, shares)
+
+
+def _result_shares(margin: Margin, scan: UnderlyingScan, weights: Floats, shares: Floats) -> None:
+    """−Σ over scenarios of weight × P·(M·V − V0), per position."""
+    arrays, account = margin.table.arrays, margin.account
+    used = np.flatnonzero(weights)
+    for group in scan.groups:
+        for k in range(*group.run):
+            line = account.line[k]
+            by_unit = group.by_value[used] * arrays.values[line, used] - arrays.lines[line, LineField.TODAY]
+            shares[k] -= account.quantity[k] * float((weights[used] * group.by_result[used] * by_unit).sum())
+
+
+def _basis_shares(margin: Margin, scan: UnderlyingScan, factor: float, shares: Floats) -> None:
+    arrays, account = margin.table.arrays, margin.account
+    for group in scan.groups:
+        if group.basis == 0.0:
+            continue
+        scale = factor * float(arrays.groups[group.group, GroupField.BASIS_FACTOR])
+        for k in range(*group.run):
+            line = account.line[k]
+            by_unit = arrays.basis[line, group.basis_column] - arrays.lines[line, LineField.TODAY]
+            shares[k] -= scale * float(account.quantity[k] * by_unit)
+
+
+def _option_group_shares(margin: Margin, group: OptionGroup, shares: Floats) -> None:
+    """Isolated or maximum-loss requirement, and charges on net short quantities, of one option group."""
+    arrays, account = margin.table.arrays, margin.account
+    fields = arrays.groups[group.group]
+    rows = [arrays.lines[account.line[k]] for k in range(*group.run)]
+    quantities = account.quantity[group.run[0] : group.run[1]].tolist()
+    net_by_strike: dict[float, float] = {}
+    for row, quantity in zip(rows, quantities, strict=True):
+        strike = float(row[LineField.STRIKE])
+        net_by_strike[strike] = net_by_strike.get(strike, 0.0) + quantity
+    net = sum(quantities)
+    for n, (row, quantity) in enumerate(zip(rows, quantities, strict=True)):
+        k = group.run[0] + n
+        if group.bound[0]:
+            shares[k] += _maximum_loss_share(group, row, quantity, float(fields[GroupField.UNPAIRED_INITIAL]))
+        else:
+            side = LineField.OPTION_LONG_INITIAL + (0 if quantity > 0.0 else 1)
+            shares[k] += abs(quantity) * row[side]
+        if net_by_strike[float(row[LineField.STRIKE])] < 0.0:
+            shares[k] -= quantity * fields[GroupField.STRIKE_NET_INITIAL]
+        if net < 0.0:
+            shares[k] -= quantity * fields[GroupField.EXPIRY_NET_INITIAL]
+
+
+def _maximum_loss_share(group: OptionGroup, row: Floats, quantity: float, unpaired: float) -> float:
+    payoff = 0.0
+    if group.settlement is not None:
+        intrinsic = max(0.0, row[LineField.OPTION_SIGN] * (group.settlement - row[LineField.STRIKE]))
+        payoff = float(row[LineField.PAR] * intrinsic)
+    share = quantity * (float(row[LineField.TODAY]) - payoff)
+    if group.unpaired > 0.0 and row[LineField.OPTION_SIGN] > 0.0:
+        share -= quantity * unpaired
+    return share
+
+
+def _charge_shares(margin: Margin, shares: Floats) -> None:
+    """Charges by position: gross, confidence and depeg are its own; offset belongs to the smaller side."""
+    arrays, account = margin.table.arrays, margin.account
+    begin, end = 0, len(account.line)
+    while begin < end:
+        last = int(end_of_underlying(arrays, account.line, begin, end))
+        if last == begin:
+            break
+        _underlying_charge_shares(margin, (begin, last), shares)
+        begin = last
+
+
+def _underlying_charge_shares(margin: Margin, run: tuple[int, int], shares: Floats) -> None:
+    arrays, account = margin.table.arrays, margin.account
+    rows = {k: arrays.lines[account.line[k]] for k in range(*run)}
+    held = any(row[LineField.PERPETUAL] > 0.0 and account.quantity[k] != 0.0 for k, row in rows.items())
+    confidence = LineField.CONFIDENCE_LONG_HELD if held else LineField.CONFIDENCE_LONG
+    notional = [0.0, 0.0]
+    for k, row in rows.items():
+        quantity = float(account.quantity[k])
+        side, size = (0 if quantity > 0.0 else 1), abs(quantity)
+        rate = row[LineField.CHARGE_LONG_INITIAL + side] + size * row[LineField.SLOPE_INITIAL]
+        shares[k] += size * (rate + row[confidence + side] + row[LineField.DEPEG_LONG + side])
+        notional[side] += size * row[LineField.OFFSET_NOTIONAL]
+    smaller = 0 if notional[0] <= notional[1] else 1
+    rates = arrays.underlyings[arrays.tags[account.line[run[0]], LineTag.UNDERLYING]]
+    for k, row in rows.items():
+        if (account.quantity[k] > 0.0) == (smaller == 0):
+            charged = abs(float(account.quantity[k])) * row[LineField.OFFSET_NOTIONAL]
+            shares[k] += rates[UnderlyingField.OFFSET_INITIAL] * charged
+
+
+def _collateral_shares(margin: Margin, shares: Floats) -> None:
+    """Haircuts, liabilities and collateral confidence, each to its asset's balance."""
+    table, account = margin.table, margin.account
+    arrays = table.arrays
+    balances = np.zeros(len(arrays.assets))
+    for line, quantity in zip(account.line, account.quantity, strict=True):
+        balances[arrays.tags[line, LineTag.ASSET]] += quantity * arrays.lines[line, LineField.IN_ASSET]
+    for n, asset in enumerate(arrays.assets):
+        value = float(balances[n] * asset[AssetField.PRICE])
+        at = np.flatnonzero(account.line == table.line_of_asset[table.assets[n]])
+        if len(at):
+            shares[at[0]] += haircut(asset, value, 0) + max(0.0, value) * asset[AssetField.CONFIDENCE]
