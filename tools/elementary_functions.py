@@ -2,11 +2,13 @@
 
     python tools/elementary_functions.py                  the table of docs/explanation/elementary-functions.md
     python tools/elementary_functions.py --coefficients   the constants of src/holdfast/pricing/elementary.py
+    python tools/elementary_functions.py --speed          time per Black-76 value beside NumPy with SciPy's ndtr
 
 An error is given in ulp: the distance from the exact result over the spacing of doubles at it.
 """
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +16,9 @@ import mpmath as mp
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.pricing import elementary
+from holdfast.compilation import compiled
+from holdfast.pricing import black76, elementary
+from holdfast.pricing.vectors import LANES_NARROW, load, store
 
 Floats = npt.NDArray[np.float64]
 SEED = 20251205
@@ -174,15 +178,63 @@ def mills_coefficients(degree: int = 11, upper: int = 40, centre: int = 4) -> tu
     return [float(c) for c in numerator], [float(c) for c in denominator], float(error)
 
 
+@compiled
+def _scenario_values(
+    forward: Floats, volatility: Floats, strike: Floats, years: Floats, sign: Floats, out: Floats
+) -> None:
+    """Each option in all scenarios, eight to a register, as a risk table is built."""
+    count = forward.size
+    for option in range(strike.size):
+        k, t, w = strike[option], years[option], sign[option]
+        for i in range(0, count, LANES_NARROW):
+            f, v = load(forward, i, LANES_NARROW), load(volatility, i, LANES_NARROW)
+            store(out, option * count + i, black76.value(f, k, t, v, 1.0, w))
+
+
+def measure_speed(repeats: int = 20) -> tuple[float, float]:
+    """Best nanoseconds per value over 1,000 options × 32 scenarios on one core: ours, and NumPy with SciPy's ndtr."""
+    from scipy.special import ndtr  # noqa: PLC0415 (only this needs it)
+
+    generator = np.random.default_rng(SEED)
+    forward, volatility = 60_000.0 * np.linspace(0.3, 3.0, 32), np.linspace(0.3, 1.2, 32)
+    strike, years = generator.uniform(2e4, 2e5, 1_000), generator.uniform(0.001, 1.0, 1_000)
+    sign = generator.choice([1.0, -1.0], 1_000)
+    out = np.empty(32_000)
+
+    def ours() -> None:
+        _scenario_values(forward, volatility, strike, years, sign, out)
+
+    def peer() -> None:
+        k, w = strike[:, None], sign[:, None]
+        deviation = volatility * np.sqrt(years[:, None])
+        d1 = np.log(forward / k) / deviation + 0.5 * deviation
+        w * (forward * ndtr(w * d1) - k * ndtr(w * (d1 - deviation)))
+
+    def best(work: Callable[[], None]) -> float:
+        work()
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter_ns()
+            work()
+            times.append(time.perf_counter_ns() - start)
+        return min(times) / out.size
+
+    return best(ours), best(peer)
+
+
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coefficients", action="store_true", help="fit the Mills ratio instead of measuring")
+    parser.add_argument("--speed", action="store_true", help="time Black-76 instead of measuring (needs SciPy)")
     parser.add_argument("--points", type=int, default=20_000, help="points per function and domain")
     options = parser.parse_args()
     if options.coefficients:
         numerator, denominator, error = mills_coefficients()
         print("numerator", *numerator, "denominator", *denominator, f"relative error {error:.2g}", sep="\n")
+        return
+    if options.speed:
+        print("ns per value: ours {:.1f}, NumPy with scipy.special.ndtr {:.1f}".format(*measure_speed()))
         return
     print("| function | domain | points | largest error, ulp | at |\n|---|---|--:|--:|--:|")
     for m in measure(options.points):

@@ -72,7 +72,9 @@ def test_worked_numbers_of_two_arguments():
 
 def _arguments(low, high):
     generator = np.random.default_rng(7)
-    return np.r_[generator.uniform(low, high, 6_350), np.linspace(-1, 1, 48) * min(abs(low), high), 0.0, low]
+    return np.r_[
+        generator.uniform(low, high, 6_348), np.linspace(-1, 1, 48) * min(abs(low), high), 0.0, low, -708.0, 709.0
+    ]
 
 
 @pytest.mark.criterion("PRC-3")

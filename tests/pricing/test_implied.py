@@ -51,6 +51,7 @@ def test_round_trip_where_vega_is_meaningful(depth, log_years, volatility, disco
 def test_intrinsic_price_is_zero_volatility(forward, sign):
     price = 0.97 * max(sign * (forward - 65_000.0), 0.0)
     assert implied_volatility(price, forward, 65_000.0, MONTH, 0.97, sign) == 0.0
+    assert implied_volatility(price * (1 - 2.0**-52), forward, 65_000.0, MONTH, 0.97, sign) == 0.0
 
 
 @pytest.mark.criterion("PRC-14")

@@ -55,3 +55,13 @@ def test_every_processor_target_gives_the_same_bits():
     for target, output in outputs.items():
         targets.check_assembly(target, output["facts"])
     assert len({output["digest"] for output in outputs.values()}) == 1, outputs
+
+
+def test_the_check_of_the_assembly_can_fail():
+    for text in ("vfmadd231pd %zmm0, %zmm1, %zmm2", "vfnmsub132sd %xmm0, %xmm1, %xmm2"):
+        with pytest.raises(AssertionError, match="contracts"):
+            targets.check_assembly(targets.HOST, targets.assembly_facts(text))
+    with pytest.raises(AssertionError, match="AVX registers"):
+        targets.check_assembly(targets.SSE2, targets.assembly_facts("vmulpd %ymm0, %ymm1, %ymm2"))
+    with pytest.raises(AssertionError, match="AVX-512"):
+        targets.check_assembly(targets.AVX2, targets.assembly_facts("vmulpd %ymm0, %ymm1, %ymm2; vaddpd %zmm0"))

@@ -1,7 +1,7 @@
 """The margin of a portfolio: the one call that users, the command line and the conformance runner make.
 
-`calculate` builds the table for the lines that a portfolio holds, hands it to the kernel, and returns a `Margin`, which is
-data: figures with names, and the table and account they came from, so that explanations (`explain`) and solutions
+`calculate` builds the table for the lines that a portfolio holds, hands it to the kernel, and returns a `Margin`, which
+is data: figures with names, and the table and account they came from, so that explanations (`explain`) and solutions
 (`solve`) can be worked out from the same numbers.
 """
 
@@ -35,7 +35,7 @@ class BindingScenario(NamedTuple):
 
 
 class OptionMargin(NamedTuple):
-    """The standard model's margin of one expiry in venue's form: signed, mark included. (initial, maintenance) pairs."""
+    """One expiry's margin in the standard model, in venue's form: signed, mark included; (initial, maintenance)."""
 
     margin: tuple[float, float]
     isolated: tuple[float, float]

@@ -1,8 +1,8 @@
 """Why a margin is what it is: attribution to positions and balances (RES-2, RES-3).
 
 Euler shares hold the binding choices of the workings (scenario, signs, netting, maximum loss) and take the derivative
-along each quantity; leave-one-out asks the kernel again without the position. What may not live here: another formula of
-margin. Shares are read off the same table and workings.
+along each quantity; leave-one-out asks the kernel again without the position. What may not live here: another formula
+of margin. Shares are read off the same table and workings.
 """
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from holdfast.domain.errors import InputError
 from holdfast.margin.table import Floats
@@ -54,13 +55,14 @@ def _checked(name: str, values: Sequence[float], count: int) -> Floats:
     return array
 
 
-def _moves(prices: Floats, whole: np.ndarray, horizon: int, decay: float | None) -> Floats:  # type: ignore[type-arg]
-    moves = prices[horizon:] / prices[:-horizon] - 1.0
+def _moves(prices: Floats, whole: NDArray[np.bool_], horizon: int, decay: float | None) -> Floats:
+    moves: Floats = prices[horizon:] / prices[:-horizon] - 1.0
     if decay is not None:
         deviation = filtered_deviation(prices[1:] / prices[:-1] - 1.0, decay)
-        # deviation[t] is known at the start of the move from t + … : the one estimated before its first step.
+        # The deviation that belongs to a move is the one known before its first step.
         moves = moves * (deviation[-1] / deviation[: len(moves)])
-    return np.maximum(moves[whole], LEAST_MOVE)
+    held: Floats = np.maximum(moves[whole], LEAST_MOVE)
+    return held
 
 
 def filtered_deviation(returns: Floats, decay: float) -> Floats:
@@ -69,4 +71,5 @@ def filtered_deviation(returns: Floats, decay: float) -> Floats:
     variance[0] = max(float(np.mean(returns * returns)), 1e-18)
     for t, value in enumerate(returns):
         variance[t + 1] = decay * variance[t] + (1.0 - decay) * value * value
-    return np.sqrt(variance)
+    deviation: Floats = np.sqrt(variance)
+    return deviation

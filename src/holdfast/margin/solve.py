@@ -1,10 +1,9 @@
 """What would change a margin: liquidation prices, and the smallest trade that restores initial margin (RES-4, RES-6).
 
-Both ask the same functions that margin the account, at other prices or quantities, until an inequality turns. Nothing is
-assumed of the shape of the requirement but that steps of the search are finer than its wiggles.
+Both ask the same functions that margin the account, at other prices or quantities, until an inequality turns. Nothing
+is assumed of the shape of the requirement but that steps of the search are finer than its wiggles.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,11 +17,14 @@ from holdfast.margin.account import Account, figures_of
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.margin.charges import coins_per_unit
 from holdfast.margin.table import LineField, LineTag
+from holdfast.pricing.elementary import exp
 
-SEARCH_FACTOR = 100.0
-"""Liquidation prices are searched between index ÷ this and index × this."""
-SEARCH_STEP = 1.02
-"""Ratio of neighbouring prices in the search for a crossing."""
+SEARCH_RANGE = 4.605170185988092
+"""Liquidation prices are searched this far from the index in the logarithm: between S/100 and 100·S."""
+FIRST_STEP = 0.02
+"""First step of the logarithm of the price in the search for a crossing."""
+STEP_GROWTH = 1.05
+"""Ratio of neighbouring steps: fine near today's price, where crossings lie close together, coarse far away."""
 PRICE_PRECISION = 1e-9
 """Relative width at which a liquidation price counts as found."""
 TRADE_STEPS = 48
@@ -90,26 +92,26 @@ def liquidation_price(margin: Margin, underlying: str) -> LiquidationPrice:
     today = margin.equity - margin.maintenance_margin
     if today < 0.0:
         return LiquidationPrice(underlying, index, index, None)
-    below, above = (_crossing(excess, step) for step in (1.0 / SEARCH_STEP, SEARCH_STEP))
+    below, above = (_crossing(excess, direction) for direction in (-1.0, 1.0))
     return LiquidationPrice(
         underlying, index, None if below is None else index * below, None if above is None else index * above
     )
 
 
-def _crossing(excess: Callable[[float], float], step: float) -> float | None:
-    """The first factor, going from 1 by `step`, at which the excess turns negative; None within the search range."""
-    safe = 1.0
-    for _ in range(int(math.log(SEARCH_FACTOR) / abs(math.log(step))) + 1):
-        unsafe = safe * step
-        if excess(unsafe) < 0.0:
-            while abs(unsafe - safe) > PRICE_PRECISION * safe:
+def _crossing(excess: Callable[[float], float], direction: float) -> float | None:
+    """The first factor found, going away from 1, at which the excess turns negative; None within the search range."""
+    safe, step = 0.0, FIRST_STEP
+    while safe < SEARCH_RANGE:
+        unsafe = safe + step
+        if excess(float(exp(direction * unsafe))) < 0.0:
+            while unsafe - safe > PRICE_PRECISION:
                 middle = 0.5 * (safe + unsafe)
-                if excess(middle) < 0.0:
+                if excess(float(exp(direction * middle))) < 0.0:
                     unsafe = middle
                 else:
                     safe = middle
-            return safe
-        safe = unsafe
+            return float(exp(direction * safe))
+        safe, step = unsafe, step * STEP_GROWTH
     return None
 
 
@@ -139,7 +141,7 @@ def with_prices_scaled(market: Market, name: str, factor: float) -> Market:
 
 
 def tradable(margin: Margin) -> tuple[Instrument, ...]:
-    """What a restoring trade may be in: the contracts held, and the perpetuals the market quotes of their underlyings."""
+    """What a restoring trade may be in: the contracts held, and the perpetuals quoted of their underlyings."""
     held = {p.instrument for p in margin.portfolio.lines()}
     underlyings = {i.underlying for i in held}
     quoted = (parse_instrument(name) for u in underlyings for name in margin.market.underlying(u).marks)
