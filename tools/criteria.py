@@ -7,8 +7,8 @@ the start of a paragraph); numbers elsewhere in a line are references. A test na
 `@pytest.mark.criterion("TAB-1")`, on a function, a class, a parameter or a whole file. Test files are parsed and not
 imported, so a missing library hides nothing.
 
-Prints what is wrong, one line each with its place: criteria that no test names, numbers that tests name and no page has,
-numbers given twice, and names that are not literal text. The exit status is 0 only if nothing is.
+Prints what is wrong, one line each with its place: criteria that no test names, numbers that tests name and no page
+has, numbers given twice, and names that are not literal text. The exit status is 0 only if nothing is wrong.
 """
 
 import argparse

@@ -94,12 +94,13 @@ static inline int64_t find_runs(const int32_t *line, const int32_t *tag, int64_t
   return runs + 1;
 }
 
-static inline double worst_of(const vector total[BLOCK]) {
+/* min(worst, total − today over the lanes), without a branch on the sign, which nobody can predict. */
+static inline double worse_of(double worst, const vector total[BLOCK], double today) {
   vector least = total[0];
   for (int i = 1; i < BLOCK; i++) {
     least = smaller(least, total[i]);
   }
-  return lowest(least);
+  return lowest(smaller(splat(worst), splat(lowest(least) - today)));
 }
 
 /* Adds the positions begin..end to `value` and to `today`, for the scenarios from `offset` on. */
@@ -158,8 +159,7 @@ int sweep_groups(int64_t accounts, const int64_t *pointer, const int32_t *line, 
           begin = end;
           run++;
         } while (run < runs && underlying[line[begin]] == held);
-        double least = worst_of(total);
-        worst = least < worst ? least : worst;
+        worst = worse_of(worst, total, 0.0);
       }
       requirement -= worst;
     }
@@ -189,8 +189,7 @@ int sweep_underlyings(int64_t accounts, const int64_t *pointer, const int32_t *l
           total[i] = zero();
         }
         add_positions(line, quantity, values, today, begin, end, offset, total, &at_mark);
-        double least = worst_of(total) - at_mark;
-        worst = least < worst ? least : worst;
+        worst = worse_of(worst, total, at_mark);
       }
       requirement -= worst;
       begin = end;

@@ -66,7 +66,7 @@ def _moves(prices: Floats, whole: NDArray[np.bool_], horizon: int, decay: float 
 
 
 def filtered_deviation(returns: Floats, decay: float) -> Floats:
-    """[T + 1] exponentially weighted root mean square before each return and after the last, started at the sample's."""
+    """[T + 1] exponentially weighted root mean square before each return and after the last (TAIL-6)."""
     variance = np.empty(len(returns) + 1)
     variance[0] = max(float(np.mean(returns * returns)), 1e-18)
     for t, value in enumerate(returns):

@@ -147,7 +147,7 @@ def tail(moves: Mapping[str, tuple[float, ...]], *, provenance: str = "") -> Tai
 
 
 def derive_standard() -> StandardParameters:
-    """Derive's standard manager: rates of its V3 pages, option rules of its deployment script, base factor of its tests."""
+    """Derive's standard manager: rates of its V3 pages, options of its deployment script, base factor of its tests."""
     majors, solana, hype, small = (
         FutureRates(0.066, 0.05),
         FutureRates(0.077, 0.067),
@@ -247,7 +247,7 @@ def deribit_portfolio() -> PortfolioParameters:
 
 
 def dydx() -> StandardParameters:
-    """dYdX v4's margin on the float kernel, for explanations; the venue's own integers are in `margin.dydx`.
+    """The margin of dYdX v4 on the float kernel, for explanations; the venue's own integers are in `margin.dydx`.
 
     Tiers [M]: large caps 2 %, others 10 % rising to 100 % as open interest goes from 20 to 50 million dollars;
     maintenance 60 % and 50 % of the base initial rate.

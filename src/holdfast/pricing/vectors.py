@@ -107,9 +107,6 @@ form of the next.)
 """
 
 
-# Loading, storing, broadcasting. --------------------------------------------------------------------------------------
-
-
 @intrinsic(prefer_literal=True)
 def splat(context: Any, value: Any, lanes: Any) -> Any:
     """`value` in every lane."""
@@ -145,9 +142,6 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
         return cx.get_dummy_value()
 
     return types.void(array, types.int64, value), generate
-
-
-# Arithmetic. ----------------------------------------------------------------------------------------------------------
 
 
 def _lift(builder: Any, value: Any, kind: Any, lanes: int) -> Any:
@@ -242,9 +236,6 @@ def lowest(context: Any, value: Any) -> Any:
         return builder.extract_element(current, _INT32(0))
 
     return types.float64(value), generate
-
-
-# Functions with a scalar, a vector and a NumPy form. ------------------------------------------------------------------
 
 
 def select(condition: Real, chosen: Real, otherwise: Real) -> Real:

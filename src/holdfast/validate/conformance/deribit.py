@@ -1,7 +1,7 @@
 """Adapters for Deribit's cases: published ingredients of its margin, not whole portfolios.
 
-What lives here: the translation of each published number into a portfolio, a market and parameters that make the general
-code compute it. What may not: a formula. The venue states option margins with the mark inside, in coin.
+What lives here: the translation of each published number into a portfolio, a market and parameters that make the
+general code compute it. What may not: a formula. The venue states option margins with the mark inside, in coin.
 """
 
 from typing import Any
@@ -37,9 +37,15 @@ FREE = {"*": Collateral()}
 
 
 def _checks(raw: RawCase, **computed: float) -> tuple[Check, ...]:
-    """Each expected value within the stated tolerance, which the files give as an absolute number."""
+    """Each expected value within the stated tolerance, which the files give as an absolute number.
+
+    A value that is expected and not computed fails.
+    """
     bound = float(raw["tolerance"])
-    return tuple(near(name, raw["expected"][name], value, absolute=bound) for name, value in computed.items())
+    return tuple(
+        near(name, expected, computed.get(name, float("nan")), absolute=bound)
+        for name, expected in raw["expected"].items()
+    )
 
 
 def _market(index: float, *, forwards: dict[int, float] | None = None, **volatilities: float) -> Market:
@@ -70,19 +76,21 @@ def _linear_perpetual(raw: RawCase) -> Evaluation:
 def _inverse_future(raw: RawCase) -> Evaluation:
     given, index = raw["inputs"], 50_000.0
     slope = given["slope_per_100btc"] / 100.0
-    rates = FutureRates(given["im_base"], given["im_base"], slope, slope, notional="index")
+    rates = FutureRates(given["im_base"], given.get("mm_base", given["im_base"]), slope, slope, notional="index")
     parameters = StandardParameters(name="case", futures={"*": rates}, options={}, collateral=FREE)
     perpetual = Instrument(Kind.PERPETUAL, COIN, "USD", COIN)
 
-    def required(size_in_coins: float) -> float:
+    def required(size_in_coins: float) -> tuple[float, float]:
         margin = _margin(parameters, _market(index), (perpetual, size_in_coins * index, index))
-        return margin.initial_margin / index
+        return margin.initial_margin / index, margin.maintenance_margin / index
 
     size = given["size_btc"]
+    initial, maintenance = required(size)
     # The rate at size 0 is the limit of the requirement per coin.
-    rate = required(size) / size if size else required(1e-9) / 1e-9
-    tolerance_for_limit = near("im_pct", raw["expected"]["im_pct"], rate, absolute=max(raw["tolerance"], 1e-12))
-    return Evaluation(path_of(calculate), (tolerance_for_limit, *_checks(raw, im_btc=required(size))))
+    probe = size or 1e-9
+    initial_rate, maintenance_rate = (requirement / probe for requirement in required(probe))
+    checks = _checks(raw, im_btc=initial, mm_btc=maintenance, im_pct=initial_rate, mm_pct=maintenance_rate)
+    return Evaluation(path_of(calculate), checks)
 
 
 def _inverse_option(raw: RawCase) -> Evaluation:
@@ -127,19 +135,24 @@ def _offset_futures(raw: RawCase) -> Evaluation:
     return Evaluation(path_of(calculate), _checks(raw, v=margin.initial_margin / index))
 
 
-def _gross_options(raw: RawCase) -> Evaluation:
+def _option_contingency(raw: RawCase) -> Evaluation:
+    """Calls and puts at one strike: on the gross number (the rule of 2017), or on the net short number per strike."""
     given, index = raw["inputs"], 50_000.0
-    parameters = _contingency_only(Charge("option", Measure.GROSS, given["pct"], given["pct"]))
-    options = [Instrument(Kind.OPTION, COIN, "USD", COIN, NEAR, index, is_call) for is_call in (True, False)]
-    half = given["gross_options"] / 2.0
-    market = _market(index, forwards={NEAR: index}, **{o.name: 0.6 for o in options})
-    margin = _margin(parameters, market, (options[0], half, 0.0), (options[1], -half, 0.0))
+    gross = "gross_options" in given
+    rate = given["pct"] if "pct" in given else given["per_option"]
+    measure = Measure.GROSS if gross else Measure.NET_SHORT_PER_STRIKE
+    parameters = _contingency_only(Charge("option", measure, rate, rate))
+    call, put = (Instrument(Kind.OPTION, COIN, "USD", COIN, NEAR, index, is_call) for is_call in (True, False))
+    calls, puts = (given["gross_options"] / 2.0,) * 2 if gross else (given["call"], given["put"])
+    market = _market(index, forwards={NEAR: index}, **{call.name: 0.6, put.name: 0.6})
+    margin = _margin(parameters, market, (call, calls, 0.0), (put, puts, 0.0))
     return Evaluation(path_of(calculate), _checks(raw, v=margin.initial_margin / index))
 
 
 def _linear_settlement(raw: RawCase) -> Evaluation:
     given = raw["inputs"]
-    payoff = given["multiplier"] * float(black76.value(given["delivery"], given["strike"], 0.0, 0.0, 1.0, 1.0))
+    sign = -1.0 if given.get("type") == "put" else 1.0
+    payoff = given["multiplier"] * float(black76.value(given["delivery"], given["strike"], 0.0, 0.0, 1.0, sign))
     return Evaluation(
         path_of(black76.value), _checks(raw, payoff=payoff, pnl=payoff - given["premium"] * given["multiplier"])
     )
@@ -177,7 +190,7 @@ ADAPTERS: dict[str, Adapter] = {
     "inverse_option_standard_margin_per_unit_in_coin": _inverse_option,
     "pm_vol_range": _volatility_range,
     "pm_future_contingency_BTC": _offset_futures,
-    "pm_option_contingency_BTC": _gross_options,
+    "pm_option_contingency_BTC": _option_contingency,
     "linear_option_settlement": _linear_settlement,
     "forward_price": _forward_price,
     "pm_future_contingency": _gross_futures,

@@ -73,9 +73,6 @@ def _perpetual_cost(quantity: float, price: float, profit: float) -> float:
     return quantity * price - profit
 
 
-# The standard manager. -------------------------------------------------------------------------------------------------
-
-
 def _standard(raw: RawCase) -> Evaluation:
     calculation = calculate(_standard_portfolio(raw), _standard_market(raw), _standard_parameters(raw))
     expected, tolerance = raw["expected"], stated_tolerance(raw, CLOSE)
@@ -212,9 +209,6 @@ def _netted(rows: Sequence[Mapping[str, Any]], key: Sequence[str], amount: str) 
     order = sorted(rows, key=lambda row: tuple(row[k] for k in key))
     grouped = itertools.groupby(order, key=lambda row: tuple(row[k] for k in key))
     return [{**(same := list(rows))[0], amount: sum(row[amount] for row in same)} for _, rows in grouped]
-
-
-# The portfolio manager. ------------------------------------------------------------------------------------------------
 
 
 def _portfolio(raw: RawCase) -> Evaluation:
