@@ -48,14 +48,14 @@ def option_volatility(parameters: AnyParameters, market: Market, instrument: Ins
     strike = float(instrument.strike or 0.0)
     if expiry.svi is not None:
         return float(surface_volatility(expiry.svi, strike, expiry.forward))
+    if years == 0.0:
+        return 0.0
     mark = underlying.marks.get(instrument.name)
     if mark is not None:
         price = mark.price * expiry.forward if instrument.inverse else mark.price
         discount = discount_of(parameters, expiry.rate, years)
         sign = 1.0 if instrument.is_call else -1.0
         return implied_volatility(price, expiry.forward, strike, years, discount, sign)
-    if years == 0.0:
-        return 0.0
     advice = f"give its volatility, its mark, or a surface for its expiry among those of {instrument.underlying}"
     raise InputError("missing-volatility", f"volatilities[{instrument.name}]", instrument.name, advice)
 
