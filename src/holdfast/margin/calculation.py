@@ -203,6 +203,19 @@ class Margin:
         """The margin after trades, all else unchanged (RES-5)."""
         return calculate(self.portfolio.with_trades(trades), self.market, self.parameters)
 
+    def __str__(self) -> str:
+        from holdfast.margin import report  # noqa: PLC0415 (the report knows margins, not the other way round)
+
+        return report.text(self)
+
+    def __repr__(self) -> str:
+        return f"<Margin {self.parameters.name}: equity {self.equity:.2f}, initial {self.initial_margin:.2f}>"
+
+    def _repr_html_(self) -> str:
+        from holdfast.margin import report  # noqa: PLC0415
+
+        return report.html(self)
+
 
 def calculate(
     portfolio: Portfolio, market: Market, parameters: AnyParameters, *, lines: Iterable[Instrument] = ()

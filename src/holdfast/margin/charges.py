@@ -5,6 +5,7 @@ worked numbers: specs/charges.md and specs/standard-model.md, whose numbers the 
 numeraire; charges on notional take dollars as numeraire, as the venues do (CHG-1).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,16 +74,21 @@ def add_contingencies(parameters: AnyParameters, line: Line, fields: Floats) -> 
 def netted_rates(parameters: AnyParameters, measure: Measure, index: float) -> tuple[float, float]:
     """Initial and maintenance rate per net short option (CHG-4, CHG-5), numeraire."""
     charges = [c for c in parameters.charges if c.measure is measure]
-    return sum(c.initial for c in charges) * index, sum(c.maintenance for c in charges) * index
+    return math.fsum(c.initial for c in charges) * index, math.fsum(c.maintenance for c in charges) * index
 
 
 def offset_rates(parameters: AnyParameters) -> tuple[float, float]:
     """Initial and maintenance rate on offsetting notional (CHG-6).
 
-    Perpetuals and futures offset each other, so rates given for both kinds count once: the larger.
+    Rates for one kind of instrument add up (CHG-7). Perpetuals and futures offset each other, so rates given for both
+    kinds count once: the larger.
     """
     charges = [c for c in parameters.charges if c.measure is Measure.OFFSET]
-    return max((c.initial for c in charges), default=0.0), max((c.maintenance for c in charges), default=0.0)
+    of_kinds = [[c for c in charges if c.applies_to == kind] for kind in ("perpetual", "future")]
+    return (
+        max(math.fsum(c.initial for c in of_kind) for of_kind in of_kinds),
+        max(math.fsum(c.maintenance for c in of_kind) for of_kind in of_kinds),
+    )
 
 
 def add_confidence(rule: ConfidenceRule | None, line: Line, market: Market, held: float, fields: Floats) -> None:
@@ -160,7 +166,8 @@ def option_rates(parameters: StandardParameters, underlying: str) -> OptionRates
 
 def _add_future(rates: FutureRates, line: Line, market: Market, fields: Floats) -> None:
     """STD-1 and STD-2; the notional at the mark is the size of the value today."""
-    notional = abs(line.today) if rates.notional == "mark" else line.notional
+    par = 1.0 if line.instrument.inverse else market.value_of(line.instrument.settlement)
+    notional = abs(line.today) if rates.notional == "mark" else line.notional * par
     initial = rates.initial
     if rates.open_interest is not None:
         interest = market.underlying(line.instrument.underlying).open_interest.get(line.instrument.name, 0.0)

@@ -5,10 +5,12 @@ along each quantity; leave-one-out asks the kernel again without the position. W
 of margin. Shares are read off the same table and workings.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from holdfast.domain.errors import invariant
 from holdfast.margin.account import figures_of
 from holdfast.margin.calculation import Margin
 from holdfast.margin.kernel import end_of_underlying
@@ -24,6 +26,8 @@ from holdfast.margin.table import (
 )
 from holdfast.margin.twin import OptionGroup, UnderlyingScan, haircut
 
+ROUNDING = 1e-9
+"""Shares may differ from the total by this fraction of their size before the last rounding is given out."""
 ORDERS_LINE = "open orders"
 """Name of the share that belongs to no position."""
 
@@ -34,8 +38,8 @@ class Share:
 
     Attributes:
         name: The instrument or asset, or `open orders`.
-        quantity: Quantity held; on an asset, cash − cost.
-        value: Value today, numeraire.
+        quantity: Quantity held; the balance of an asset.
+        value: What it adds to equity, numeraire: value less cost of a position, value of a balance.
         euler: Share by the derivative; shares sum to the initial margin.
         leave_one_out: Initial margin less that of the account with this line closed at its mark; None for balances.
     """
@@ -50,12 +54,22 @@ class Share:
 def attribution(margin: Margin) -> tuple[Share, ...]:
     """The initial margin of the cross part, by line in table order, then open orders if there are any."""
     table, account = margin.table, margin.account
-    euler = euler_shares(margin)
+    own, units = _euler_parts(margin)
+    at = {line: k for k, line in enumerate(account.line.tolist())}
+    positions = {table.line_of_instrument[p.instrument]: p for p in margin.portfolio.lines()}
     shares = []
-    for k, (line, quantity) in enumerate(zip(account.line.tolist(), account.quantity.tolist(), strict=True)):
-        value = quantity * float(table.arrays.lines[line, LineField.TODAY])
-        left_out = None if table.instruments[line] is None else _leave_one_out(margin, line, quantity)
-        shares.append(Share(table.line_names[line], quantity, value, float(euler[k]), left_out))
+    for line, k in at.items():
+        today, name = float(table.arrays.lines[line, LineField.TODAY]), table.line_names[line]
+        position = positions.get(line)
+        if position is None:
+            balance = margin.portfolio.balances.get(name, 0.0)
+            shares.append(Share(name, balance, balance * today, float(own[k] + balance * units[k]), None))
+            continue
+        asset_line = table.line_of_asset[position.instrument.settlement]
+        cost = position.cost * float(table.arrays.lines[asset_line, LineField.TODAY])
+        euler = own[k] + position.quantity * units[k] - position.cost * units[at[asset_line]]
+        left_out = _leave_one_out(margin, line, position.quantity)
+        shares.append(Share(name, position.quantity, position.quantity * today - cost, float(euler), left_out))
     orders = margin.figures.initial[Component.ORDERS.label]
     if orders:
         shares.append(Share(ORDERS_LINE, 0.0, 0.0, orders, None))
@@ -72,36 +86,44 @@ def _leave_one_out(margin: Margin, line: int, quantity: float) -> float:
 
 
 def _summing_exactly(shares: list[Share], total: float) -> tuple[Share, ...]:
-    """Give the last rounding to the largest share, so that the shares sum to the total from left to right (RES-2)."""
-    for _ in range(8):
-        residue = total - sum(share.euler for share in shares)
-        if residue == 0.0 or not shares:
+    """Give the last rounding to the largest shares, so that the exact sum of all, rounded once, is the total (RES-2).
+
+    A share is a multiple of its own last place; what the largest cannot take goes to the next, which is finer.
+    """
+    gross = sum(abs(share.euler) for share in shares)
+    off = abs(total - math.fsum(share.euler for share in shares))
+    invariant(off <= ROUNDING * (1.0 + gross + abs(total)), f"shares of {total} are off by {off}: a term is missing")
+    for at in sorted(range(len(shares)), key=lambda n: -abs(shares[n].euler)):
+        residue = total - math.fsum(share.euler for share in shares)
+        if residue == 0.0:
             break
-        at = max(range(len(shares)), key=lambda n: abs(shares[n].euler))
-        s = shares[at]
-        shares[at] = Share(s.name, s.quantity, s.value, s.euler + residue, s.leave_one_out)
+        shares[at] = replace(shares[at], euler=shares[at].euler + residue)
     return tuple(shares)
 
 
-def euler_shares(margin: Margin) -> Floats:
-    """[positions] share of each position in the initial margin without open orders."""
-    shares = np.zeros(len(margin.account.line))
-    _scan_shares(margin, shares)
+def _euler_parts(margin: Margin) -> tuple[Floats, Floats]:
+    """[positions] shares of charges and haircuts, and [positions] scan requirement per unit of quantity.
+
+    The scan is kept per unit because the quantity of an asset's line is balance − costs, and each position answers for
+    its own cost: the exposure of an inverse contract lies there (TAB-2).
+    """
+    shares, units = np.zeros(len(margin.account.line)), np.zeros(len(margin.account.line))
+    _scan_units(margin, units)
     for group in margin.workings.option_groups:
         _option_group_shares(margin, group, shares)
     _charge_shares(margin, shares)
     _collateral_shares(margin, shares)
-    return shares
+    return shares, units
 
 
-def _scan_shares(margin: Margin, shares: Floats) -> None:
-    """Shares of the scan: per underlying, or of standalone and joint shortfall in the tail model (TAIL-4)."""
+def _scan_units(margin: Margin, units: Floats) -> None:
+    """Scan requirement per unit: per underlying, or of standalone and joint shortfall in the tail model (TAIL-4)."""
     model, workings = margin.table.arrays.model, margin.workings
     factor, tail_mass = float(model[ModelField.INITIAL_FACTOR]), float(model[ModelField.TAIL_MASS])
     if tail_mass <= 0.0:
         for scan in workings.scans:
             if scan.requirement > 0.0:
-                _worst_shares(margin, scan, factor, shares)
+                _worst_units(margin, scan, factor, units)
         return
     count = int(model[ModelField.SCENARIOS])
     standalone = sum(scan.requirement for scan in workings.scans)
@@ -112,7 +134,7 @@ def _scan_shares(margin: Margin, shares: Floats) -> None:
     for scan in workings.scans:
         own = _tail_weights(scan.results[:count], tail_mass) * float(scan.requirement > 0.0)
         weights = (1.0 - cap) * own + cap * joint * float(joint_shortfall > 0.0)
-        _result_shares(margin, scan, factor * weights, shares)
+        _result_units(margin, scan, factor * weights, units)
 
 
 def _tail_weights(results: Floats, tail_mass: float) -> Floats:
@@ -126,28 +148,28 @@ def _tail_weights(results: Floats, tail_mass: float) -> Floats:
     return weights
 
 
-def _worst_shares(margin: Margin, scan: UnderlyingScan, factor: float, shares: Floats) -> None:
+def _worst_units(margin: Margin, scan: UnderlyingScan, factor: float, units: Floats) -> None:
     worst = int(scan.results.argmin())
     if scan.basis < min(0.0, float(scan.results[worst])):
-        _basis_shares(margin, scan, factor, shares)
+        _basis_units(margin, scan, factor, units)
         return
     weights = np.zeros(len(scan.results))
     weights[worst] = factor
-    _result_shares(margin, scan, weights, shares)
+    _result_units(margin, scan, weights, units)
 
 
-def _result_shares(margin: Margin, scan: UnderlyingScan, weights: Floats, shares: Floats) -> None:
-    """−Σ over scenarios of weight × P·(M·V − V0), per position."""
+def _result_units(margin: Margin, scan: UnderlyingScan, weights: Floats, units: Floats) -> None:
+    """−Σ over scenarios of weight × P·(M·V − V0), per unit of each position."""
     arrays, account = margin.table.arrays, margin.account
     used = np.flatnonzero(weights)
     for group in scan.groups:
         for k in range(*group.run):
             line = account.line[k]
             by_unit = group.by_value[used] * arrays.values[line, used] - arrays.lines[line, LineField.TODAY]
-            shares[k] -= account.quantity[k] * float((weights[used] * group.by_result[used] * by_unit).sum())
+            units[k] -= float((weights[used] * group.by_result[used] * by_unit).sum())
 
 
-def _basis_shares(margin: Margin, scan: UnderlyingScan, factor: float, shares: Floats) -> None:
+def _basis_units(margin: Margin, scan: UnderlyingScan, factor: float, units: Floats) -> None:
     arrays, account = margin.table.arrays, margin.account
     for group in scan.groups:
         if group.basis == 0.0:
@@ -156,7 +178,7 @@ def _basis_shares(margin: Margin, scan: UnderlyingScan, factor: float, shares: F
         for k in range(*group.run):
             line = account.line[k]
             by_unit = arrays.basis[line, group.basis_column] - arrays.lines[line, LineField.TODAY]
-            shares[k] -= scale * float(account.quantity[k] * by_unit)
+            units[k] -= scale * float(by_unit)
 
 
 def _option_group_shares(margin: Margin, group: OptionGroup, shares: Floats) -> None:

@@ -307,4 +307,4 @@ def orders_requirement(table: RiskTable, account: Account, orders: Iterable[Orde
     quantities = np.array([held.get(int(n), 0.0) for n in lines])
     low, high = (np.array([bounds[int(n)][end] for n in lines]) for end in (0, 1))
     bound = float(initial_bound(table.arrays, lines, quantities, low, high, gains, losses))
-    return max(0.0, bound + lost - initial_margin)
+    return max(0.0, bound + float(lost) - initial_margin)

@@ -4,7 +4,7 @@ Both ask the same functions that margin the account, at other prices or quantiti
 is assumed of the shape of the requirement but that steps of the search are finer than its wiggles.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +16,7 @@ from holdfast.domain.names import parse_instrument
 from holdfast.margin.account import Account, figures_of
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.margin.charges import coins_per_unit
-from holdfast.margin.table import LineField, LineTag
+from holdfast.margin.table import Component, LineField, LineTag
 from holdfast.pricing.elementary import exp
 
 SEARCH_RANGE = 4.605170185988092
@@ -80,13 +80,11 @@ def liquidation_prices(margin: Margin) -> tuple[LiquidationPrice, ...]:
 def liquidation_price(margin: Margin, underlying: str) -> LiquidationPrice:
     """The prices of one underlying at which equity = maintenance margin, solved (RES-4)."""
     index = margin.market.underlying(underlying).index.price
+    portfolio = msgspec.structs.replace(margin.portfolio, orders=(), isolated={})
+    market = _market_of(margin, {p.instrument.name for p in portfolio.lines()})
 
     def excess(factor: float) -> float:
-        moved = calculate(
-            msgspec.structs.replace(margin.portfolio, orders=(), isolated={}),
-            with_prices_scaled(margin.market, underlying, factor),
-            margin.parameters,
-        )
+        moved = calculate(portfolio, with_prices_scaled(market, underlying, factor), margin.parameters)
         return moved.equity - moved.maintenance_margin
 
     today = margin.equity - margin.maintenance_margin
@@ -113,6 +111,20 @@ def _crossing(excess: Callable[[float], float], direction: float) -> float | Non
             return float(exp(direction * safe))
         safe, step = unsafe, step * STEP_GROWTH
     return None
+
+
+def _market_of(margin: Margin, names: Set[str]) -> Market:
+    """The margin's market with quotes of the named contracts only, so that moving it costs what is held, not listed."""
+    underlyings = {
+        name: msgspec.structs.replace(
+            underlying,
+            marks={k: mark for k, mark in underlying.marks.items() if k in names},
+            volatilities={k: volatility for k, volatility in underlying.volatilities.items() if k in names},
+            open_interest={k: interest for k, interest in underlying.open_interest.items() if k in names},
+        )
+        for name, underlying in margin.market.underlyings.items()
+    }
+    return msgspec.structs.replace(margin.market, underlyings=underlyings)
 
 
 def with_prices_scaled(market: Market, name: str, factor: float) -> Market:
@@ -219,4 +231,4 @@ def available_after(margin: Margin, instrument: Instrument, quantity: float) -> 
     asset_line = table.line_of_asset[table.assets[int(table.arrays.tags[line, LineTag.ASSET])]]
     paid = quantity * float(table.arrays.lines[line, LineField.IN_ASSET])
     after: Account = margin.account.with_change({line: quantity, asset_line: -paid})
-    return figures_of(table, after).available - margin.figures.initial["orders"]
+    return figures_of(table, after).available - margin.figures.initial[Component.ORDERS.label]
