@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holdfast.margin.presets import load_parameters, preset, tail
     from holdfast.margin.report import Explanation, as_dict, explain
 
-    __version__: str
+__version__ = "0.1.0"
 
 _HOMES = {
     "Expiry": "domain.market",
@@ -95,8 +95,6 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"holdfast.{_HOMES[name]}"), name)
     elif name == "examples":
         value = importlib.import_module("holdfast.examples")
-    elif name == "__version__":
-        value = importlib.import_module("importlib.metadata").version("holdfast")
     else:
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
     globals()[name] = value

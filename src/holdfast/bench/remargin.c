@@ -94,16 +94,16 @@ static inline int64_t find_runs(const int32_t *line, const int32_t *tag, int64_t
   return runs + 1;
 }
 
-/* min(worst, total − today over the lanes), without a branch on the sign, which nobody can predict. */
-static inline double worse_of(double worst, const vector total[BLOCK], double today) {
+/* min(worst, total over the lanes), without a branch on the sign, which nobody can predict. */
+static inline double worse_of(double worst, const vector total[BLOCK]) {
   vector least = total[0];
   for (int i = 1; i < BLOCK; i++) {
     least = smaller(least, total[i]);
   }
-  return lowest(smaller(splat(worst), splat(lowest(least) - today)));
+  return lowest(smaller(splat(worst), least));
 }
 
-/* Adds the positions begin..end to `value` and to `today`, for the scenarios from `offset` on. */
+/* Adds the positions begin..end to `value`, for the scenarios from `offset` on, and unless `today` is null to `at_mark`. */
 static inline void add_positions(const int32_t *line, const double *quantity, const double *values, const double *today,
                                  int64_t begin, int64_t end, int64_t offset, vector value[BLOCK], double *at_mark) {
   for (int64_t k = begin; k < end; k++) {
@@ -112,7 +112,9 @@ static inline void add_positions(const int32_t *line, const double *quantity, co
     for (int i = 0; i < BLOCK; i++) {
       value[i] = multiply_add(q, load(row + LANES * i), value[i]);
     }
-    *at_mark += quantity[k] * today[line[k]];
+    if (today) {
+      *at_mark += quantity[k] * today[line[k]];
+    }
   }
 }
 
@@ -159,7 +161,7 @@ int sweep_groups(int64_t accounts, const int64_t *pointer, const int32_t *line, 
           begin = end;
           run++;
         } while (run < runs && underlying[line[begin]] == held);
-        worst = worse_of(worst, total, 0.0);
+        worst = worse_of(worst, total);
       }
       requirement -= worst;
     }
@@ -168,9 +170,9 @@ int sweep_groups(int64_t accounts, const int64_t *pointer, const int32_t *line, 
   return 0;
 }
 
-/* All multipliers 1: an underlying is one run. */
+/* All multipliers 1: an underlying is one run, and `changes` holds V[s] − V0, subtracted once for the whole table. */
 int sweep_underlyings(int64_t accounts, const int64_t *pointer, const int32_t *line, const double *quantity,
-                      const double *values, const double *today, const int32_t *underlying, double *out) {
+                      const double *changes, const int32_t *underlying, double *out) {
   int32_t ends[LONGEST_ACCOUNT + 1];
   for (int64_t a = 0; a < accounts; a++) {
     int64_t first = pointer[a], count = pointer[a + 1] - first;
@@ -184,12 +186,11 @@ int sweep_underlyings(int64_t accounts, const int64_t *pointer, const int32_t *l
       double worst = 0.0;
       for (int64_t offset = 0; offset < SCENARIOS; offset += LANES * BLOCK) {
         vector total[BLOCK];
-        double at_mark = 0.0;
         for (int i = 0; i < BLOCK; i++) {
           total[i] = zero();
         }
-        add_positions(line, quantity, values, today, begin, end, offset, total, &at_mark);
-        worst = worse_of(worst, total, at_mark);
+        add_positions(line, quantity, changes, 0, begin, end, offset, total, 0);
+        worst = worse_of(worst, total);
       }
       requirement -= worst;
       begin = end;

@@ -24,6 +24,14 @@ def _finite(field: str, value: float, *, minimum: float = -math.inf, maximum: fl
         raise InputError("out-of-range", field, value, f"give a number from {minimum:g} to {maximum:g}")
 
 
+def _all_finite(record: "Parameters", path: str, *, minimum: float = -math.inf) -> None:
+    """Check every float of a record."""
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        if isinstance(value, float):
+            _finite(f"{path}.{name}", value, minimum=minimum)
+
+
 class VolatilityShock(enum.StrEnum):
     """How a scenario moves implied volatilities; the formulas are in specs/portfolio-model.md."""
 
@@ -76,6 +84,9 @@ class GuardRails(Parameters, frozen=True):
     minimum_rate: float = 0.0
     minimum_scan: float = 0.0
     minimum_scenarios: int = 1
+
+    def __post_init__(self) -> None:
+        _all_finite(self, "rails", minimum=0.0)
 
 
 class HaircutTier(Parameters, frozen=True):
@@ -149,6 +160,9 @@ class ConfidenceRule(Parameters, frozen=True):
     options_with_rate: bool = True
     collateral_own: bool = True
 
+    def __post_init__(self) -> None:
+        _all_finite(self, "confidence", minimum=0.0)
+
 
 class DepegRule(Parameters, frozen=True):
     """What a stable asset below its peg costs in initial margin.
@@ -163,6 +177,9 @@ class DepegRule(Parameters, frozen=True):
     asset: str
     threshold: float
     factor: float
+
+    def __post_init__(self) -> None:
+        _all_finite(self, "depeg", minimum=0.0)
 
 
 class OpenInterestScale(Parameters, frozen=True):
@@ -333,6 +350,9 @@ class SkewRange(Parameters, frozen=True):
     width_static: float
     width_per_root_year: float
 
+    def __post_init__(self) -> None:
+        _all_finite(self, "skew")
+
 
 class StaticDiscounts(Parameters, frozen=True):
     """Discounts on the value of an expiry's options by its sign; specs/portfolio-model.md."""
@@ -344,6 +364,9 @@ class StaticDiscounts(Parameters, frozen=True):
     short_rate_factor: float
     short_rate_add: float
 
+    def __post_init__(self) -> None:
+        _all_finite(self, "discounts", minimum=0.0)
+
 
 class BasisContingency(Parameters, frozen=True):
     """Second reduction: per expiry the worse of two price moves, times (add + per_year × T), summed over expiries."""
@@ -353,6 +376,9 @@ class BasisContingency(Parameters, frozen=True):
     add: float
     per_year: float
     futures: bool = False
+
+    def __post_init__(self) -> None:
+        _all_finite(self, "basis", minimum=0.0)
 
 
 Assets: TypeAlias = dict[str, Collateral]

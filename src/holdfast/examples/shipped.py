@@ -30,8 +30,8 @@ def chain_market() -> Market:
     """The market of the shipped chain: 49 Bitcoin options of four expiries, on the evening of 20 October 2021.
 
     The chain states forwards and volatilities only. So the index is the forward of the nearest expiry (67,106.44 USD),
-    rates are 0, the perpetuals BTC-PERPETUAL and BTC_USDC-PERPETUAL are marked at the index, and USDC and USDT count one
-    dollar: assumptions, not quotes.
+    rates are 0, the perpetuals BTC-PERPETUAL and BTC_USDC-PERPETUAL are marked at the index, and USDC and USDT count
+    one dollar: assumptions, not quotes.
     """
     market = market_from_chain(list(csv.DictReader(_lines(CHAIN))))
     perpetuals = [parse_instrument(name) for name in ("BTC-PERPETUAL", "BTC_USDC-PERPETUAL")]

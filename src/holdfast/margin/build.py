@@ -16,7 +16,7 @@ from holdfast.margin import fields
 from holdfast.margin.charges import empty_fields
 from holdfast.margin.expiries import basis_columns_of, columns_of, expiry_rows, group_multipliers, terms_of
 from holdfast.margin.plan import Plan, plan_lines
-from holdfast.margin.table import Arrays, Integers, LineTag, RiskTable
+from holdfast.margin.table import Arrays, Floats, Integers, LineField, LineTag, RiskTable, cache_aligned
 from holdfast.margin.values import fill_today, option_columns, scenario_values
 
 
@@ -47,11 +47,12 @@ def build_table(
     basis_values = np.zeros((len(plan.names), 0))
     if basis is not None:
         basis_values = scenario_values(plan, basis, lines, options, expiry_rows(plan, terms, basis))
-    tags = _tags(plan)
+    multipliers = group_multipliers(plan, terms, columns)
+    tags = _tags(plan, multipliers)
     arrays = Arrays(
-        values=scenario_values(plan, columns, lines, options, expiries),
+        values=cache_aligned(scenario_values(plan, columns, lines, options, expiries)),
         basis=basis_values,
-        multipliers=group_multipliers(plan, terms, columns),
+        multipliers=cache_aligned(multipliers),
         lines=lines,
         tags=tags,
         group_ends=_ends(tags[:, LineTag.GROUP], len(plan.groups)),
@@ -60,6 +61,7 @@ def build_table(
         underlyings=fields.underlying_fields(plan),
         assets=fields.asset_fields(plan),
         model=fields.model_fields(parameters, market),
+        today=lines[:, LineField.TODAY].copy(),
     )
     return RiskTable(
         arrays=arrays,
@@ -77,12 +79,30 @@ def build_table(
     )
 
 
-def _tags(plan: Plan) -> Integers:
-    tags = np.zeros((len(plan.names), len(LineTag)), np.int32)
+def _tags(plan: Plan, multipliers: Floats) -> Integers:
+    tags = np.zeros((len(plan.names), len(LineTag)), np.int32, order="F")
     tags[:, LineTag.GROUP] = plan.group_of_line
     tags[:, LineTag.UNDERLYING] = [plan.underlying_of_group(g) for g in plan.group_of_line]
     tags[:, LineTag.ASSET] = [plan.assets.index(a) for a in plan.assets_of_lines]
+    tags[:, LineTag.RUN] = runs_of(tags[:, LineTag.GROUP], tags[:, LineTag.UNDERLYING], multipliers)
     return tags
+
+
+def runs_of(group: Integers, underlying: Integers, multipliers: Floats) -> Integers:
+    """[L] the tag RUN: the group, or −2 − underlying where every multiplier of every group of the underlying is 1.
+
+    Args:
+        group: [L] group of each line; −1 for lines of none.
+        underlying: [L] underlying of each line; −1 likewise.
+        multipliers: [G, 4, S] as in `Arrays`.
+    """
+    group_is_plain = (multipliers == 1.0).all(axis=(1, 2))
+    runs = group.copy()
+    for u in range(int(underlying.max(initial=-1)) + 1):
+        lines = underlying == u
+        if group_is_plain[group[lines]].all():
+            runs[lines] = -2 - u
+    return runs
 
 
 def _ends(tag: Integers, count: int) -> Integers:

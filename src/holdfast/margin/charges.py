@@ -152,7 +152,8 @@ def future_rates(parameters: StandardParameters, underlying: str) -> FutureRates
     """The rates of an underlying's perpetuals and futures: its own, else `*`."""
     rates = parameters.futures.get(underlying) or parameters.futures.get("*")
     if rates is None:
-        raise InputError("missing-field", f"futures[{underlying}]", None, f"add rates for {underlying} or for *")
+        advice = f"use a model with rates for {underlying} ({parameters.name} has {', '.join(parameters.futures)})"
+        raise InputError("missing-field", f"futures[{underlying}]", None, advice)
     return rates
 
 
@@ -160,7 +161,9 @@ def option_rates(parameters: StandardParameters, underlying: str) -> OptionRates
     """The rules of an underlying's options: its own, else `*`."""
     rates = parameters.options.get(underlying) or parameters.options.get("*")
     if rates is None:
-        raise InputError("missing-field", f"options[{underlying}]", None, f"add rules for {underlying} or for *")
+        known = ", ".join(parameters.options) or "none: it does not margin options"
+        advice = f"use a model with rules for options on {underlying} ({parameters.name} has {known})"
+        raise InputError("missing-field", f"options[{underlying}]", None, advice)
     return rates
 
 

@@ -94,7 +94,7 @@ def _summing_exactly(shares: list[Share], total: float) -> tuple[Share, ...]:
     off = abs(total - math.fsum(share.euler for share in shares))
     invariant(off <= ROUNDING * (1.0 + gross + abs(total)), f"shares of {total} are off by {off}: a term is missing")
     for at in sorted(range(len(shares)), key=lambda n: -abs(shares[n].euler)):
-        residue = total - math.fsum(share.euler for share in shares)
+        residue = math.fsum([total, *(-share.euler for share in shares)])
         if residue == 0.0:
             break
         shares[at] = replace(shares[at], euler=shares[at].euler + residue)

@@ -149,8 +149,8 @@ def model_fields(parameters: AnyParameters, market: Market) -> Floats:
         return fields
     fields[ModelField.INITIAL_FACTOR] = parameters.initial_factor
     fields[ModelField.MAINTENANCE_FACTOR] = parameters.maintenance_factor
+    fields[ModelField.INITIAL_FACTOR] += charges.shortfall_of_peg(parameters, market)
     if isinstance(parameters, PortfolioParameters):
-        fields[ModelField.INITIAL_FACTOR] += charges.shortfall_of_peg(parameters, market)
         fields[ModelField.SCENARIOS] = len(parameters.scenarios)
     else:
         fields[ModelField.TAIL_MASS] = parameters.tail_mass

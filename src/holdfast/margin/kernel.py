@@ -1,25 +1,30 @@
 """The margin kernel: the requirement of accounts from a risk table, fused, in vector registers.
 
 Theory of operation. Positions are stored as structure of arrays, sorted by line, and lines are sorted by underlying,
-group and strike (specs/risk-table.md, TAB-3), so every netting set is a run of consecutive positions and every boundary
-is a comparison with the end of a run. A block of scenarios of one underlying lives in vector registers while its positions
-stream past; no intermediate matrix is written. Scenario counts are padded to whole registers by repeating the last
-scenario, which changes neither a minimum nor, since the tail reduction counts only real scenarios, a shortfall.
+group and strike (specs/risk-table.md, TAB-3), so every netting set is a run of consecutive positions. The runs of an
+account are found first, without branching on the positions. Then a block of scenarios of one underlying lives in vector
+registers while its positions stream past; no intermediate matrix is written. The groups of an underlying without other
+multipliers than 1 are one run, because nothing happens between their sums. Scenario counts are padded to whole
+registers by repeating the last scenario, which changes neither a minimum nor, since the tail reduction counts only real
+scenarios, a shortfall.
 
-Bits. Every product and sum is a separate IEEE operation in the order written here; `twin` repeats that order in NumPy and
-must give the same bits. Change one, change both. Nothing here allocates per position or raises: indices were validated
-when the table and the account were built.
+Bits. Every product and sum is a separate IEEE operation in the order written here; `twin` repeats that order in NumPy
+and must give the same bits. Change one, change both. Nothing here allocates per position or raises: indices were
+validated when the table and the account were built, so arrays are read as plain memory (`memory`), and parts are
+compiled into the whole (`inlined`).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.compilation import compiled
+from holdfast.compilation import compiled, inlined
+from holdfast.margin.memory import borrowed, element, entry, keep_alive, keep_rolled, put
 from holdfast.margin.table import (
     COMPONENTS,
+    MARGIN_FIELDS,
     Arrays,
     AssetField,
     Component,
@@ -36,6 +41,8 @@ from holdfast.margin.table import (
 from holdfast.pricing.vectors import LANES_NARROW, LANES_WIDE, load, lowest, select, splat, store
 
 Positions = NDArray[np.int64]
+Runs = NDArray[np.int64]
+"""Where runs of positions end; see `find_runs`."""
 
 # Numba treats enumeration members of IntEnum as constants only through plain integers.
 TODAY, IN_ASSET = int(LineField.TODAY), int(LineField.IN_ASSET)
@@ -44,7 +51,7 @@ OPTION = int(LineField.OPTION_LONG_INITIAL)
 CONFIDENCE, DEPEG = int(LineField.CONFIDENCE_LONG), int(LineField.DEPEG_LONG)
 OFFSET_NOTIONAL, STRIKE, OPTION_SIGN = int(LineField.OFFSET_NOTIONAL), int(LineField.STRIKE), int(LineField.OPTION_SIGN)
 PERPETUAL, PAR = int(LineField.PERPETUAL), int(LineField.PAR)
-GROUP, UNDERLYING, ASSET = int(LineTag.GROUP), int(LineTag.UNDERLYING), int(LineTag.ASSET)
+GROUP, UNDERLYING, ASSET, RUN = int(LineTag.GROUP), int(LineTag.UNDERLYING), int(LineTag.ASSET), int(LineTag.RUN)
 BASIS_FACTOR, MAXIMUM_LOSS, UNPAIRED = (
     int(GroupField.BASIS_FACTOR),
     int(GroupField.MAXIMUM_LOSS),
@@ -74,33 +81,83 @@ SCAN, OPTIONS, CHARGES, NETTED, OFFSET = (
 CONFIDENCES, DEPEGS, COLLATERAL = int(Component.CONFIDENCE), int(Component.DEPEG), int(Component.COLLATERAL)
 
 
+@inlined
+def find_runs(arrays: Arrays, line: Integers, begin: int, end: int, runs: Runs) -> int:
+    """Find the runs of positions begin..end that a scan sums, and the underlyings that these runs belong to.
+
+    The loop branches on nothing that depends on the positions: a processor would guess wrong at every other run.
+
+    Args:
+        arrays: The table.
+        line: Line of each position, ascending; positions of cash come last and are left out.
+        begin: First position.
+        end: Index after the last position.
+        runs: [2, positions + 1], overwritten: index after the last position of each run; index after the last run of
+            each underlying.
+
+    Returns:
+        The number of underlyings.
+    """
+    if begin == end:
+        return 0
+    found, held, half = 0, 0, runs.shape[1]
+    run = entry(arrays.tags, int(element(line, begin)), RUN)
+    for k in range(begin + 1, end):
+        following = entry(arrays.tags, int(element(line, k)), RUN)
+        put(runs, found, k)
+        found += following != run
+        run = following
+    put(runs, found, end)
+    underlying = entry(arrays.tags, int(element(line, begin)), UNDERLYING)
+    for n in range(found):
+        following = entry(arrays.tags, int(element(line, element(runs, n))), UNDERLYING)
+        put(runs, half + held, n + 1)
+        held += following != underlying
+        underlying = following
+    put(runs, half + held, found + 1)
+    return held + (underlying >= 0)
+
+
+class Held(NamedTuple):
+    """One underlying's positions in an account: those of the runs `first` … `last` − 1, from position `begin` on."""
+
+    line: Integers
+    quantity: Floats
+    runs: Runs
+    begin: int
+    first: int
+    last: int
+
+
 def _block_of(lanes: int) -> Callable[..., Any]:
     """The block function for a number of lanes; lanes must be a constant for the compiler."""
 
-    @compiled
-    def block(arrays: Arrays, offset: int, line: Integers, quantity: Floats, begin: int, end: int) -> Any:
-        """R[s] (TAB-4) of one underlying, positions begin..end, for `lanes` scenarios from `offset` on."""
-        stride = arrays.values.shape[1]
-        values, multipliers = arrays.values.reshape(-1), arrays.multipliers.reshape(-1)
+    @inlined
+    def block(arrays: Arrays, stride: int, offset: int, held: Held) -> Any:
+        """R[s] (TAB-4) of one underlying for `lanes` of the `stride` scenarios, from `offset` on."""
         total = splat(0.0, lanes)
-        k = begin
-        while k < end:
-            group = np.int64(arrays.tags[line[k], GROUP])
-            group_end = arrays.group_ends[group]
+        k = held.begin
+        for run in range(held.first, held.last):
+            group = int(entry(arrays.tags, int(element(held.line, k)), RUN))
             value = splat(0.0, lanes)
             today = 0.0
-            while k < end and line[k] < group_end:
-                row = np.int64(line[k])
-                q = quantity[k]
-                value = value + q * load(values, row * stride + offset, lanes)
-                today += q * arrays.lines[row, TODAY]
+            end = element(held.runs, run)
+            while k < end:
+                keep_rolled()
+                row = int(element(held.line, k))
+                q = element(held.quantity, k)
+                value = value + q * load(arrays.values, row * stride + offset, lanes)
+                today += q * element(arrays.today, row)
                 k += 1
-            at = group * MULTIPLIERS * stride + offset
-            by_value = select(value > 0.0, load(multipliers, at, lanes), load(multipliers, at + stride, lanes))
-            result = by_value * value - today
-            at += 2 * stride
-            by_result = select(result > 0.0, load(multipliers, at, lanes), load(multipliers, at + stride, lanes))
-            total = total + by_result * result
+            if group < 0:
+                total = total + (value - today)
+            else:
+                at = group * MULTIPLIERS * stride + offset
+                positive, negative = load(arrays.multipliers, at, lanes), load(arrays.multipliers, at + stride, lanes)
+                result = select(value > 0.0, positive, negative) * value - today
+                at += 2 * stride
+                positive, negative = load(arrays.multipliers, at, lanes), load(arrays.multipliers, at + stride, lanes)
+                total = total + select(result > 0.0, positive, negative) * result
         return total
 
     return block
@@ -109,41 +166,41 @@ def _block_of(lanes: int) -> Callable[..., Any]:
 _block_wide, _block_narrow = _block_of(LANES_WIDE), _block_of(LANES_NARROW)
 
 
-@compiled
-def scan_worst(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
-    """min(0, min over s of R[s]) of one underlying's positions begin..end (TAB-5, without basis)."""
+@inlined
+def scan_worst(arrays: Arrays, held: Held) -> float:
+    """min(0, min over s of R[s]) of one underlying's positions (TAB-5, without basis)."""
     stride = arrays.values.shape[1]
+    if stride == LANES_WIDE:  # A constant stride is worth 5% where it is the commonest.
+        return min(0.0, lowest(_block_wide(arrays, LANES_WIDE, 0, held)))
     worst = 0.0
     offset = 0
     while offset + LANES_WIDE <= stride:
-        worst = min(worst, lowest(_block_wide(arrays, offset, line, quantity, begin, end)))
+        worst = min(worst, lowest(_block_wide(arrays, stride, offset, held)))
         offset += LANES_WIDE
     while offset < stride:
-        worst = min(worst, lowest(_block_narrow(arrays, offset, line, quantity, begin, end)))
+        worst = min(worst, lowest(_block_narrow(arrays, stride, offset, held)))
         offset += LANES_NARROW
     return worst
 
 
-@compiled
-def scan_results(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, results: Floats) -> None:
-    """Write R[s] of one underlying's positions begin..end to `results`, [S] with padding."""
+@inlined
+def scan_results(arrays: Arrays, held: Held, results: Floats) -> None:
+    """Write R[s] of one underlying's positions to `results`, [S] with padding."""
+    stride = len(results)
     offset = 0
-    while offset + LANES_WIDE <= len(results):
-        store(results, offset, _block_wide(arrays, offset, line, quantity, begin, end))
+    while offset + LANES_WIDE <= stride:
+        store(results, offset, _block_wide(arrays, stride, offset, held))
         offset += LANES_WIDE
-    while offset < len(results):
-        store(results, offset, _block_narrow(arrays, offset, line, quantity, begin, end))
+    while offset < stride:
+        store(results, offset, _block_narrow(arrays, stride, offset, held))
         offset += LANES_NARROW
 
 
-@compiled
+@inlined
 def basis_worst(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
     """The second reduction of one underlying (TAB-5): sum over groups of factor × min(0, worst named scenario)."""
     width = arrays.basis.shape[1]
-    basis = arrays.basis.reshape(-1)
     total = 0.0
-    if width == 0:
-        return total
     k = begin
     while k < end:
         group = arrays.tags[line[k], GROUP]
@@ -154,14 +211,14 @@ def basis_worst(arrays: Arrays, line: Integers, quantity: Floats, begin: int, en
         while k < end and line[k] < group_end:
             row = np.int64(line[k])
             q = quantity[k]
-            value = value + q * load(basis, row * width, LANES_NARROW)
+            value = value + q * load(arrays.basis, row * width, LANES_NARROW)
             today += q * arrays.lines[row, TODAY]
             k += 1
         total += factor * min(0.0, lowest(value - today))
     return total
 
 
-@compiled
+@inlined
 def expected_shortfall(results: Floats, tail_mass: float, count: int) -> float:
     """max(0, −mean of the `tail_mass` worst of the first `count` results), TAIL-2; depends on their multiset only."""
     ordered = np.sort(results[:count])
@@ -174,13 +231,13 @@ def expected_shortfall(results: Floats, tail_mass: float, count: int) -> float:
     return max(0.0, -total / tail_mass)
 
 
-@compiled
+@inlined
 def capped_joint(standalone: float, joint: float, cap: float) -> float:
     """Sum of standalone shortfalls less the granted share of the offset benefit (TAIL-4)."""
     return standalone - cap * max(0.0, standalone - joint)
 
 
-@compiled
+@inlined
 def end_of_underlying(arrays: Arrays, line: Integers, begin: int, end: int) -> int:
     """Index after the last position of the underlying that position `begin` belongs to; `begin` for cash lines."""
     underlying = arrays.tags[line[begin], UNDERLYING]
@@ -193,49 +250,47 @@ def end_of_underlying(arrays: Arrays, line: Integers, begin: int, end: int) -> i
     return k
 
 
-@compiled
-def scan_by_worst(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
+@inlined
+def scan_by_worst(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, runs: Runs) -> float:
     """The scan requirement of an account before factors under the worst reduction (TAB-5, TAB-7)."""
     requirement = 0.0
-    k = begin
-    while k < end:
-        last = end_of_underlying(arrays, line, k, end)
-        if last == k:
-            break
-        worst = scan_worst(arrays, line, quantity, k, last)
-        requirement -= min(worst, basis_worst(arrays, line, quantity, k, last))
-        k = last
+    k, first, half = begin, 0, runs.shape[1]
+    for underlying in range(find_runs(arrays, line, begin, end, runs)):
+        last = element(runs, half + underlying)
+        worst = scan_worst(arrays, Held(line, quantity, runs, k, first, last))
+        if arrays.basis.shape[1] > 0:
+            worst = min(worst, basis_worst(arrays, line, quantity, k, element(runs, last - 1)))
+        requirement -= worst
+        k, first = element(runs, last - 1), last
     return requirement
 
 
-@compiled
-def scan_by_shortfall(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
+@inlined
+def scan_by_shortfall(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, runs: Runs) -> float:
     """The scan requirement of an account before factors under the tail reduction (TAIL-4)."""
     tail_mass, count = arrays.model[TAIL_MASS], int(arrays.model[SCENARIOS])
     results, joint = np.zeros(arrays.values.shape[1]), np.zeros(arrays.values.shape[1])
     standalone = 0.0
-    k = begin
-    while k < end:
-        last = end_of_underlying(arrays, line, k, end)
-        if last == k:
-            break
-        scan_results(arrays, line, quantity, k, last, results)
+    k, first, half = begin, 0, runs.shape[1]
+    for underlying in range(find_runs(arrays, line, begin, end, runs)):
+        last = element(runs, half + underlying)
+        scan_results(arrays, Held(line, quantity, runs, k, first, last), results)
         for s in range(len(joint)):
             joint[s] += results[s]
         standalone += expected_shortfall(results, tail_mass, count)
-        k = last
+        k, first = element(runs, last - 1), last
     return capped_joint(standalone, expected_shortfall(joint, tail_mass, count), arrays.model[OFFSET_CAP])
 
 
-@compiled
-def scan(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
+@inlined
+def scan(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, runs: Runs) -> float:
     """The scan requirement of an account before factors, by the reduction of its model."""
     if arrays.model[TAIL_MASS] > 0.0:
-        return scan_by_shortfall(arrays, line, quantity, begin, end)
-    return scan_by_worst(arrays, line, quantity, begin, end)
+        return scan_by_shortfall(arrays, line, quantity, begin, end, runs)
+    return scan_by_worst(arrays, line, quantity, begin, end, runs)
 
 
-@compiled
+@inlined
 def payoff_floor(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int) -> float:
     """The least, over settlement prices {0, strikes}, of the payoff of options begin..end; at most 0 (STD-8)."""
     floor = 0.0
@@ -251,7 +306,7 @@ def payoff_floor(arrays: Arrays, line: Integers, quantity: Floats, begin: int, e
     return floor
 
 
-@compiled
+@inlined
 def option_group(
     arrays: Arrays, group: int, line: Integers, quantity: Floats, begin: int, end: int, out: Floats
 ) -> None:
@@ -287,7 +342,7 @@ def option_group(
     )
 
 
-@compiled
+@inlined
 def underlying_charges(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
     """Add to `out` every charge of one underlying's positions begin..end that is not the scan."""
     confidence = CONFIDENCE
@@ -323,7 +378,7 @@ def underlying_charges(arrays: Arrays, line: Integers, quantity: Floats, begin: 
     out[MAINTENANCE + OFFSET] += arrays.underlyings[underlying, OFFSET_RATE + 1] * min(longs, shorts)
 
 
-@compiled
+@inlined
 def haircut(arrays: Arrays, asset: int, value: float, column: int) -> float:
     """Loss of credit on a value of one asset (COL-2, COL-4); `column` 0 initial, 1 maintenance."""
     if value < 0.0:
@@ -340,7 +395,7 @@ def haircut(arrays: Arrays, asset: int, value: float, column: int) -> float:
     return loss
 
 
-@compiled
+@inlined
 def collateral(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
     """Add haircuts, liabilities and collateral confidence of an account to `out` (specs/collateral.md)."""
     balances = np.zeros(arrays.assets.shape[0])
@@ -353,22 +408,13 @@ def collateral(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end
         out[INITIAL + CONFIDENCES] += max(0.0, value) * arrays.assets[asset, ASSET_CONFIDENCE]
 
 
-@compiled
-def account(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
-    """Write one account's equity and components to `out`.
-
-    Args:
-        arrays: The table.
-        line: Line of each position, int32, ascending within the account, assets included.
-        quantity: Quantity of each position; cash − cost on asset lines.
-        begin: First position of the account.
-        end: Index after its last position.
-        out: [MARGIN_FIELDS], overwritten: equity, initial components, maintenance components.
-    """
+@inlined
+def _account(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, runs: Runs, out: Floats) -> None:
+    """`account`, with the room for runs that a sweep makes once for all accounts."""
     out[:] = 0.0
     for k in range(begin, end):
         out[0] += quantity[k] * arrays.lines[line[k], TODAY]
-    requirement = scan(arrays, line, quantity, begin, end)
+    requirement = scan(arrays, line, quantity, begin, end, runs)
     out[INITIAL + SCAN] = requirement * arrays.model[INITIAL_FACTOR]
     out[MAINTENANCE + SCAN] = requirement * arrays.model[MAINTENANCE_FACTOR]
     k = begin
@@ -384,12 +430,38 @@ def account(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: i
 
 
 @compiled
+def account(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
+    """Write one account's equity and components to `out`.
+
+    Args:
+        arrays: The table.
+        line: Line of each position, int32, ascending within the account, assets included.
+        quantity: Quantity of each position; cash − cost on asset lines.
+        begin: First position of the account.
+        end: Index after its last position.
+        out: [MARGIN_FIELDS], overwritten: equity, initial components, maintenance components.
+    """
+    runs = np.empty((2, end - begin + 1), np.int64)
+    _account(borrowed(arrays), borrowed(line), borrowed(quantity), begin, end, borrowed(runs), borrowed(out))
+    keep_alive(runs)
+
+
+@inlined
 def total(fields: Floats, first: int) -> float:
     """The sum of a run of components from left to right (TAB-9)."""
     requirement = 0.0
     for component in range(COMPONENTS):
         requirement += fields[first + component]
     return requirement
+
+
+@inlined
+def longest(pointer: Positions) -> int:
+    """The most positions that an account has."""
+    most = 0
+    for a in range(len(pointer) - 1):
+        most = max(most, pointer[a + 1] - pointer[a])
+    return most
 
 
 @compiled
@@ -403,16 +475,22 @@ def sweep(arrays: Arrays, pointer: Positions, line: Integers, quantity: Floats, 
         quantity: [positions].
         out: [accounts, 3], overwritten.
     """
-    fields = np.empty(1 + 2 * COMPONENTS)
+    runs, fields = np.empty((2, longest(pointer) + 1), np.int64), np.empty(MARGIN_FIELDS)
+    arrays, line, quantity = borrowed(arrays), borrowed(line), borrowed(quantity)
     for a in range(len(pointer) - 1):
-        account(arrays, line, quantity, pointer[a], pointer[a + 1], fields)
+        _account(arrays, line, quantity, pointer[a], pointer[a + 1], borrowed(runs), borrowed(fields))
         out[a, 0] = fields[0]
         out[a, 1] = total(fields, INITIAL)
         out[a, 2] = total(fields, MAINTENANCE)
+    keep_alive(runs)
+    keep_alive(fields)
 
 
 @compiled
 def sweep_scan(arrays: Arrays, pointer: Positions, line: Integers, quantity: Floats, out: Floats) -> None:
     """The scan requirement of every account before factors, [accounts]: the part of a sweep that moves with prices."""
+    runs = np.empty((2, longest(pointer) + 1), np.int64)
+    arrays, line, quantity = borrowed(arrays), borrowed(line), borrowed(quantity)
     for a in range(len(pointer) - 1):
-        out[a] = scan(arrays, line, quantity, pointer[a], pointer[a + 1])
+        out[a] = scan(arrays, line, quantity, pointer[a], pointer[a + 1], borrowed(runs))
+    keep_alive(runs)

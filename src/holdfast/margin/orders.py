@@ -18,6 +18,7 @@ from holdfast.domain.portfolio import Order
 from holdfast.margin import kernel
 from holdfast.margin.account import Account
 from holdfast.margin.kernel import (
+    ABOVE,
     ASSET,
     ASSET_CONFIDENCE,
     BASIS_FACTOR,
@@ -25,6 +26,7 @@ from holdfast.margin.kernel import (
     CONFIDENCE,
     DEPEG,
     EXPIRY_NET,
+    FIRST_TIER,
     GROUP,
     IN_ASSET,
     INITIAL_FACTOR,
@@ -42,6 +44,7 @@ from holdfast.margin.kernel import (
     STRIKE,
     STRIKE_NET,
     TAIL_MASS,
+    TIER_FIELDS,
     TODAY,
     UNDERLYING,
     UNPAIRED,
@@ -224,10 +227,16 @@ def collateral_bound(arrays: Arrays, line: Integers, quantity: Floats, gains: Fl
     balances = np.zeros(arrays.assets.shape[0])
     for k in range(len(line)):
         balances[arrays.tags[line[k], ASSET]] += quantity[k] * arrays.lines[line[k], IN_ASSET]
+    tiers = (arrays.assets.shape[1] - FIRST_TIER) // TIER_FIELDS
     total = 0.0
     for asset in range(len(balances)):
         worst = 0.0
-        for change in (0.0, -losses[asset], gains[asset]):
+        for n in range(3 + tiers):
+            # The loss can be largest at either end, unchanged, or, since later tiers may lose less, where a tier begins.
+            change = 0.0 if n == 0 else gains[asset] if n == 1 else -losses[asset]
+            if n > 2:
+                above = arrays.assets[asset, FIRST_TIER + TIER_FIELDS * (n - 3) + ABOVE]
+                change = min(max(above / arrays.assets[asset, PRICE] - balances[asset], -losses[asset]), gains[asset])
             value = (balances[asset] + change) * arrays.assets[asset, PRICE]
             credit_lost = kernel.haircut(arrays, asset, value, 0)
             credit_lost += max(0.0, value) * arrays.assets[asset, ASSET_CONFIDENCE]

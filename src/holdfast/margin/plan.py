@@ -84,12 +84,25 @@ def plan_lines(
             plan.add(None, asset, Group(underlying, None, options=False))
         for instrument in sorted((i for i in unique if i.underlying == underlying), key=_line_order):
             _check_not_expired(instrument, market)
+            _check_coin_is_scanned(plan, instrument)
             options = instrument.kind is Kind.OPTION
             plan.add(instrument, instrument.settlement, Group(underlying, instrument.expiry, options=options))
     for asset in plan.assets:
         if plan.follows(asset) is None:
             plan.add(None, asset, None)
     return plan
+
+
+def _check_coin_is_scanned(plan: Plan, instrument: Instrument) -> None:
+    """Refuse an inverse contract whose price risk no line would carry: it lies in the coin's line (TAB-18)."""
+    if isinstance(plan.parameters, StandardParameters) or not instrument.inverse:
+        return
+    coin = instrument.settlement
+    if plan.follows(coin) != instrument.underlying:
+        advice = (
+            f"mark {coin} as scanned with underlying {instrument.underlying}: the risk of {instrument.name} is there"
+        )
+        raise InputError("missing-field", f"collateral[{coin}].scanned", plan.follows(coin), advice)
 
 
 def _line_order(instrument: Instrument) -> tuple[int, bool, float, bool, str]:

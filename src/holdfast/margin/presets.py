@@ -111,6 +111,7 @@ def portfolio() -> PortfolioParameters:
         ),
         initial_factor=1.2,
         maintenance_factor=0.9,
+        discounting=True,
         confidence=ConfidenceRule(0.6, 0.6, 0.6, 0.5),
         depeg=DepegRule("USDC", 0.98, 2.0),
         collateral={"USD": DOLLAR, "USDC": STABLE, "USDT": STABLE}

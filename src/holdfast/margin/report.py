@@ -73,9 +73,6 @@ def mark_price(margin: Margin, instrument: Instrument) -> float:
     return float(table.arrays.lines[table.line_of_instrument[instrument], LineField.IN_ASSET])
 
 
-# JSON. -----------------------------------------------------------------------------------------------------------------
-
-
 def as_dict(margin: Margin, *, explanation: Explanation | None = None, what_if: Margin | None = None) -> dict[str, Any]:
     """The margin as plain JSON values, with the names that every interface uses.
 
@@ -85,8 +82,8 @@ def as_dict(margin: Margin, *, explanation: Explanation | None = None, what_if: 
         what_if: The margin after some trades; adds it, and its difference to this one in every figure.
 
     Returns:
-        Mappings, lists, texts, finite floats, truth values and None. Components add up to the totals exactly, from first
-        to last; `ledger` has the same amounts as decimal texts, rounded to the ledger unit (CON-6).
+        Mappings, lists, texts, finite floats, truth values and None. Components add up to the totals exactly, from
+        first to last; `ledger` has the same amounts as decimal texts, rounded to the ledger unit (CON-6).
     """
     result: dict[str, Any] = {
         "model": margin.parameters.name,
@@ -179,9 +176,6 @@ def _number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(value) + 0.0
-
-
-# Text and markup. ------------------------------------------------------------------------------------------------------
 
 
 def title(margin: Margin) -> str:

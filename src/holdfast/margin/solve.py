@@ -17,6 +17,7 @@ from holdfast.margin.account import Account, figures_of
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.margin.charges import coins_per_unit
 from holdfast.margin.table import Component, LineField, LineTag
+from holdfast.margin.values import option_volatility
 from holdfast.pricing.elementary import exp
 
 SEARCH_RANGE = 4.605170185988092
@@ -81,7 +82,7 @@ def liquidation_price(margin: Margin, underlying: str) -> LiquidationPrice:
     """The prices of one underlying at which equity = maintenance margin, solved (RES-4)."""
     index = margin.market.underlying(underlying).index.price
     portfolio = msgspec.structs.replace(margin.portfolio, orders=(), isolated={})
-    market = _market_of(margin, {p.instrument.name for p in portfolio.lines()})
+    market = _market_of(margin, {p.instrument for p in portfolio.lines()})
 
     def excess(factor: float) -> float:
         moved = calculate(portfolio, with_prices_scaled(market, underlying, factor), margin.parameters)
@@ -113,13 +114,21 @@ def _crossing(excess: Callable[[float], float], direction: float) -> float | Non
     return None
 
 
-def _market_of(margin: Margin, names: Set[str]) -> Market:
-    """The margin's market with quotes of the named contracts only, so that moving it costs what is held, not listed."""
+def _market_of(margin: Margin, held: Set[Instrument]) -> Market:
+    """The margin's market with quotes of the contracts held only, so that moving it costs what is held, not listed.
+
+    Options keep the volatility they have today, whether it was quoted, on a smile or implied from a mark: a mark or a
+    smile moved with the forward would mean another volatility at the same strike.
+    """
+    names = {i.name for i in held}
+    volatilities = {
+        i.name: option_volatility(margin.parameters, margin.market, i) for i in held if i.kind is Kind.OPTION
+    }
     underlyings = {
         name: msgspec.structs.replace(
             underlying,
-            marks={k: mark for k, mark in underlying.marks.items() if k in names},
-            volatilities={k: volatility for k, volatility in underlying.volatilities.items() if k in names},
+            marks={k: mark for k, mark in underlying.marks.items() if k in names - set(volatilities)},
+            volatilities={i.name: volatilities[i.name] for i in held if i.underlying == name and i.name in volatilities},
             open_interest={k: interest for k, interest in underlying.open_interest.items() if k in names},
         )
         for name, underlying in margin.market.underlyings.items()

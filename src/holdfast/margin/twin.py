@@ -123,9 +123,11 @@ def runs(account: Account, tag_of_line: Integers) -> list[Run]:
     return [(a, b) for a, b in itertools.pairwise(edges) if a < b and tags[a] >= 0]
 
 
-def _group_runs(arrays: Arrays, account: Account, run: Run) -> list[Run]:
-    part = Account(account.line[run[0] : run[1]], account.quantity[run[0] : run[1]])
-    return [(run[0] + a, run[0] + b) for a, b in runs(part, arrays.tags[:, LineTag.GROUP])]
+def _runs_of_tag(arrays: Arrays, account: Account, run: Run, tag: LineTag) -> list[Run]:
+    """The runs of one tag within a run of an underlying."""
+    tags = arrays.tags[account.line[run[0] : run[1]], tag]
+    edges = [run[0], *(run[0] + 1 + np.flatnonzero(np.diff(tags))).tolist(), run[1]]
+    return list(itertools.pairwise(edges))
 
 
 def _scan(arrays: Arrays, account: Account, workings: Workings, out: Floats) -> None:
@@ -154,11 +156,12 @@ def _scan(arrays: Arrays, account: Account, workings: Workings, out: Floats) -> 
 def _scan_underlying(arrays: Arrays, account: Account, run: Run) -> UnderlyingScan:
     scan = UnderlyingScan(int(arrays.tags[account.line[run[0]], LineTag.UNDERLYING]), run, [], np.zeros(0))
     total = np.zeros(arrays.values.shape[1])
-    for group_run in _group_runs(arrays, account, run):
+    for group_run in _runs_of_tag(arrays, account, run, LineTag.GROUP):
         group = _scan_group(arrays, account, group_run)
-        total = total + group.weighted
         scan.basis += group.basis
         scan.groups.append(group)
+    for summed_run in _runs_of_tag(arrays, account, run, LineTag.RUN):
+        total = total + _scan_group(arrays, account, summed_run).weighted
     scan.results = total
     return scan
 
@@ -200,7 +203,7 @@ def _charges(arrays: Arrays, account: Account, run: Run, workings: Workings, out
     held = any(lines[account.line[k], LineField.PERPETUAL] > 0.0 and account.quantity[k] != 0.0 for k in range(*run))
     first_confidence = LineField.CONFIDENCE_LONG_HELD if held else LineField.CONFIDENCE_LONG
     notional = [0.0, 0.0]
-    for group_run in _group_runs(arrays, account, run):
+    for group_run in _runs_of_tag(arrays, account, run, LineTag.GROUP):
         for k in range(*group_run):
             row, quantity = lines[account.line[k]], float(account.quantity[k])
             side, size = (0 if quantity > 0.0 else 1), abs(quantity)

@@ -33,7 +33,7 @@ DAY = 86_400 * 10**9
 TIME = 20_000 * DAY
 NEAR, FAR = TIME + 30 * DAY, TIME + 60 * DAY
 NO_VOLATILITY = VolatilityRange(0.0, 0.0, 0.0, 0.0)
-FREE = {"*": Collateral()}
+FREE = {"*": Collateral(), COIN: Collateral(underlying=COIN, scanned=True)}
 
 
 def _checks(raw: RawCase, **computed: float) -> tuple[Check, ...]:

@@ -1,0 +1,82 @@
+"""How commands speak: results on standard output, everything else on standard error, one line for a wrong input."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from holdfast.domain.errors import InputError, MissingLibraryError
+
+WRONG_INPUT, INTERRUPTED = 2, 130
+"""Exit statuses."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def output() -> Console:
+    """Standard output for tables. Texts are shown as they are: names from files cannot be mistaken for styles."""
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def _messages() -> Console:
+    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Say what was assumed, on standard error."""
+    _messages().print(Text(f"note: {message}", style="dim"))
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose foreseeable failures are one red line on standard error and an exit status, without traceback.
+
+    A bug is not foreseeable: it keeps its traceback.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            # The reader of a pipe has seen enough; nothing more may be written, not even on closing.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except (InputError, MissingLibraryError) as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _fail(message: str) -> NoReturn:
+    _messages().print(Text(f"error: {' '.join(message.split())}", style="red"))
+    raise typer.Exit(WRONG_INPUT)
+
+
+@contextmanager
+def while_compiling() -> Iterator[None]:
+    """Show a status line where kernels have to be compiled first and somebody is watching."""
+    console = _messages()
+    if not console.is_terminal or _is_compiled():
+        yield
+        return
+    with console.status("compiling kernels, once for this version on this machine (under a minute)"):
+        yield
+
+
+def _is_compiled() -> bool:
+    """Whether the cache holds compiled kernels of this version."""
+    from holdfast.compilation import CACHE_FOLDER
+
+    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("*.nbi"))

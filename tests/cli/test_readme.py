@@ -1,0 +1,58 @@
+"""Every command and the example in README.md run as written."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [shlex.split(line, comments=True) for kind, body in BLOCKS if kind == "sh" for line in body.splitlines()]
+
+
+def commands(program: str) -> list[list[str]]:
+    found = [command for command in COMMANDS if command[:1] == [program]]
+    assert found
+    return found
+
+
+def test_every_command_is_looked_at() -> None:
+    assert {command[0] for command in COMMANDS if command} == {"make", "python", "holdfast"}
+
+
+@pytest.mark.parametrize("command", commands("holdfast"), ids=" ".join)
+def test_holdfast_commands(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(app, command[1:])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("command", commands("python"), ids=" ".join)
+def test_python_commands(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=True)
+    assert "initial margin" in done.stdout
+    assert done.stderr == ""
+
+
+def test_make_targets_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert all(command[1] in targets for command in commands("make"))
+
+
+def test_python_example(capsys: pytest.CaptureFixture[str]) -> None:
+    (body,) = [body for kind, body in BLOCKS if kind == "python"]
+    exec(compile(body, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / link).exists(), link
