@@ -11,6 +11,7 @@ from holdfast.domain.portfolio import Portfolio, Position
 from holdfast.domain.units import NANOSECONDS_PER_YEAR
 from holdfast.margin.option_values import Expiries, Options, Shocks
 from holdfast.margin.table import Floats
+from holdfast.pricing.elementary import exp, power
 
 COIN, CASH = "BTC", "USDC"
 INDEX = 50_000.0
@@ -114,7 +115,7 @@ def scenarios(count: int) -> tuple[Expiries, Shocks]:
     n = np.arange(count)
     prices = np.tile(1.0 + 0.045 * (n % 9 - 4), (len(at), 1))
     change = np.array([0.5, 0.0, -0.3])[n % 3]
-    multipliers = 1.0 + change * (30.0 / np.array(DAYS))[:, None] ** 0.3
+    multipliers = 1.0 + change * power(30.0 / np.array(DAYS), 0.3)[:, None]
     zeros = np.zeros(count)
-    rows = Expiries(at, years, np.exp(-0.03 * years), at[:, None] * prices, prices, multipliers, np.zeros((len(at), 3)))
+    rows = Expiries(at, years, exp(-0.03 * years), at[:, None] * prices, prices, multipliers, np.zeros((len(at), 3)))
     return rows, Shocks(np.where(change > 0.0, 0.4, 0.0), zeros, zeros)

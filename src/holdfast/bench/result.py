@@ -72,7 +72,8 @@ class Result(msgspec.Struct, frozen=True):
         figures: Further numbers.
         targets: What the project promises, and whether this run keeps it.
         notes: What to know when reading the numbers.
-        digest: SHA-256 of Holdfast's results, which depend on the population alone, never on the machine.
+        digest: SHA-256 of Holdfast's results: the same on every machine, for one size and one version of NumPy, which
+            makes up the population.
         machine: Processor, cores, system.
         versions: Python, Holdfast and the packages that took part.
     """

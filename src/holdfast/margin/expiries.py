@@ -108,10 +108,11 @@ def basis_columns_of(parameters: AnyParameters, underlyings: Sequence[str]) -> C
 
 def expiry_rows(plan: Plan, terms: Sequence[Term], columns: Columns) -> Expiries:
     """What the scenarios do to each expiry, one row per term."""
-    prices = np.array([columns.moves[t.underlying] for t in terms]).reshape(len(terms), columns.width)
+    moves = np.array([columns.moves[t.underlying] for t in terms]).reshape(len(terms), columns.width)
+    prices = _option_moves(columns, moves)
     settled = np.array([t.settled for t in terms])[:, None]
     forward = np.array([t.expiry.forward for t in terms])
-    forwards = forward[:, None] * (settled + (1.0 - settled) * _forward_moves(columns, prices))
+    forwards = forward[:, None] * (settled + (1.0 - settled) * prices)
     multipliers = np.zeros_like(prices)
     skew = np.zeros((len(terms), 3))
     for row, term in enumerate(terms):
@@ -123,8 +124,8 @@ def expiry_rows(plan: Plan, terms: Sequence[Term], columns: Columns) -> Expiries
     return Expiries(forward, years, discount, forwards, prices, multipliers, skew)
 
 
-def _forward_moves(columns: Columns, prices: Floats) -> Floats:
-    """Skew scenarios move no forward (PM-4)."""
+def _option_moves(columns: Columns, prices: Floats) -> Floats:
+    """Skew scenarios move no price of options: neither the forward nor the coin that they settle in (PM-4)."""
     return np.where(columns.shocks.linear + columns.shocks.absolute > 0.0, 1.0, prices)
 
 

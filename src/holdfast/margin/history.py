@@ -39,7 +39,8 @@ def joint_moves(
     if horizon < 1 or (decay is not None and not 0.0 < decay < 1.0):
         raise InputError("out-of-range", "horizon", (horizon, decay), "give a horizon ≥ 1 and a decay inside (0, 1)")
     series = {name: _checked(name, values, len(clock)) for name, values in prices.items()}
-    whole = clock[horizon:] - clock[:-horizon] == horizon * step
+    breaks = np.concatenate([[0], np.cumsum(np.diff(clock) != step)])
+    whole = breaks[horizon:] == breaks[:-horizon]
     if not series or not whole.any():
         raise InputError("missing-field", "prices", len(clock), f"give more than {horizon} neighbouring prices")
     return {name: tuple(_moves(values, whole, horizon, decay).tolist()) for name, values in series.items()}
