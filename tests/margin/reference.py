@@ -1,7 +1,7 @@
 """A second margin engine, written from specs/ alone: slow, plain, with SciPy's normal distribution.
 
-It shares with the package only the values of the domain (instruments, markets, portfolios, parameters). Tests compare the
-two on random portfolios; where they differ, one of them or the page is wrong.
+It shares with the package only the values of the domain (instruments, markets, portfolios, parameters). Tests compare
+the two on random portfolios; where they differ, one of them or the page is wrong.
 """
 
 import math
@@ -83,7 +83,7 @@ class Reference:
         window = getattr(self.parameters, "settlement_window_seconds", 0.0)
         if window > 0.0:
             seconds = max(0, of.expiry - self.market.time) / 1e9
-            fraction = max(fraction, max(0.0, 1.0 - seconds / window))
+            fraction = max(fraction, 0.0, 1.0 - seconds / window)
         return fraction
 
     def shocked(self, of, scenarios, moves):
@@ -367,7 +367,9 @@ class Reference:
             sure = [index, e.forward_confidence, e.volatility_confidence]
             sure += [e.rate_confidence] if rule.options_with_rate else []
             if rule.options_with_perpetual:
-                perpetuals = [p for p, n in held.items() if p.kind is Kind.PERPETUAL and p.underlying == i.underlying and n]
+                perpetuals = [
+                    p for p, n in held.items() if p.kind is Kind.PERPETUAL and p.underlying == i.underlying and n
+                ]
                 sure += [self.market.mark(p).confidence for p in perpetuals]
             if q < 0.0 or not rule.options_short_only:
                 out["confidence"] += notional * self.missing(min(sure), rule.option_threshold)

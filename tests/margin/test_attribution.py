@@ -4,10 +4,10 @@ import math
 
 import msgspec
 import pytest
+import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import worlds
 from holdfast.domain.parameters import Charge, Collateral, HaircutTier, Measure, StandardParameters
 from holdfast.domain.portfolio import Portfolio, Position, Trade
 from holdfast.margin.calculation import calculate
@@ -22,14 +22,12 @@ def holdable(portfolio, parameters):
 
 
 def margin_of(quantities, parameters, balances=None, market=worlds.CALM):
-    positions = tuple(
-        Position(worlds.instrument(n), q, c) for n, (q, c) in quantities.items()
-    )
+    positions = tuple(Position(worlds.instrument(n), q, c) for n, (q, c) in quantities.items())
     return calculate(Portfolio(balances or {}, positions), market, parameters)
 
 
 def check_sum(margin):
-    """Exact; but no doubles sum to a total that is finer than their last place, as large shares of opposite sign meet."""
+    """Exact; but large shares of opposite sign cannot sum to a small total that is finer than their last place."""
     shares = attribution(margin)
     largest = max((abs(s.euler) for s in shares), default=0.0)
     off = abs(math.fsum(s.euler for s in shares) - margin.initial_margin)
@@ -79,7 +77,9 @@ def derivative(margin, name, h):
 
 
 @pytest.mark.criterion("RES-2")
-@pytest.mark.parametrize("model", ["portfolio", "derive-portfolio", "deribit-portfolio", "busy-tail", "derive-standard"])
+@pytest.mark.parametrize(
+    "model", ["portfolio", "derive-portfolio", "deribit-portfolio", "busy-tail", "derive-standard"]
+)
 def test_shares_are_derivatives(model):
     """Where nothing is settled in what a haircut applies to: along each position, its cost included.
 

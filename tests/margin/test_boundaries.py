@@ -5,16 +5,16 @@ import math
 import msgspec
 import numpy as np
 import pytest
-
 import worlds
+from reference import NAMES, Reference
+from test_reference import check_against_reference
+
 from holdfast.domain.errors import InputError
 from holdfast.domain.market import Price
 from holdfast.domain.parameters import Scenario, VolatilityShock
 from holdfast.domain.portfolio import Order, Portfolio, Position
 from holdfast.margin.calculation import calculate
 from holdfast.margin.explain import attribution
-from reference import NAMES, Reference
-from test_reference import check_against_reference
 
 
 def portfolio_of(quantities, **balances):
@@ -62,7 +62,7 @@ def test_at_expiry_and_in_the_settlement_window(model, quantity):
     parameters = worlds.models()[model]
     names = [n for n in worlds.NAMES if worlds.EXPIRING in n or worlds.SETTLING in n]
     if worlds.tradable(worlds.instrument(names[0]), parameters):
-        held = portfolio_of({n: (quantity, 0.0) for n in names}, BTC=1.0, USDC=-100.0)
+        held = portfolio_of(dict.fromkeys(names, (quantity, 0.0)), BTC=1.0, USDC=-100.0)
         for market in worlds.MARKETS.values():
             check_against_reference(held, market, parameters)
 

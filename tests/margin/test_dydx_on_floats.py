@@ -2,10 +2,10 @@
 
 from fractions import Fraction
 
+import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import worlds
 from holdfast.domain.market import Market, Price, Underlying
 from holdfast.domain.portfolio import Portfolio, Position
 from holdfast.margin import presets

@@ -1,12 +1,12 @@
-"""Laws that hold whatever the numbers: order, splitting, scale, more scenarios, single scenarios, and one set of bits."""
+"""Laws that hold whatever the numbers: order, splitting, scale, more scenarios, each scenario, one set of bits."""
 
 import msgspec
 import numpy as np
 import pytest
+import worlds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import worlds
 from holdfast.domain.instruments import Kind
 from holdfast.domain.parameters import (
     Collateral,
@@ -306,7 +306,7 @@ def test_padding_repeats_the_last_scenario_and_names_stay_unpadded(count):
 
 
 def test_padding_takes_no_part_in_a_shortfall():
-    """Nine scenarios, the worst one last: padding repeats it seven times, and the mean of the worst two sees it once."""
+    """Nine scenarios, the worst one last: padding repeats it seven times, the mean of the worst two sees it once."""
     moves = (0.1, 0.05, 0.0, 0.02, -0.04, 0.01, 0.03, 0.02, -0.3)
     parameters = TailParameters(
         name="nine", confidence_level=1.0 - 2.0 / 9.0 - 1e-12, moves={"BTC": moves}, collateral={"*": Collateral()}

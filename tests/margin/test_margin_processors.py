@@ -35,9 +35,11 @@ for parameters in (worlds.busy_portfolio(40), worlds.busy_standard(), worlds.bus
     assert np.isfinite(out).all()
     digest.update(out.tobytes())
     positions = tuple(Position(i, float(q), 0.01) for i, q in zip(worlds.INSTRUMENTS[::5], (3, -2, 1, -1, 2, -4, 1)))
-    waiting = tuple(Order(i, float(q), 0.02 * k + 1.0) for k, (i, q) in enumerate(zip(worlds.INSTRUMENTS[::7], (3, -2, 1, -1))))
+    some = enumerate(zip(worlds.INSTRUMENTS[::7], (3, -2, 1, -1)))
+    waiting = tuple(Order(i, float(q), 0.02 * k + 1.0) for k, (i, q) in some)
     margin = calculate(Portfolio({{"USDC": 1e4, "BTC": 0.3}}, positions, waiting), worlds.CALM, parameters)
-    digest.update(np.array([margin.equity, *margin.figures.initial.values(), *margin.figures.maintenance.values()]).tobytes())
+    figures = [margin.equity, *margin.figures.initial.values(), *margin.figures.maintenance.values()]
+    digest.update(np.array(figures).tobytes())
 compiled = (kernel.sweep, option_values.values_in_scenarios, option_values.values_today, orders.initial_bound)
 facts = assembly_facts("".join(text for function in compiled for text in function.inspect_asm().values()))
 print(json.dumps({{"digest": digest.hexdigest(), "facts": facts}}))

@@ -2,10 +2,10 @@
 
 import msgspec
 import pytest
+import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import worlds
 from holdfast.domain.market import Expiry, Market, Price, Underlying
 from holdfast.domain.parameters import (
     BasisContingency,

@@ -2,10 +2,10 @@
 
 import msgspec
 import pytest
+import worlds
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-import worlds
 from holdfast.domain.market import Expiry, Market, Price, Underlying
 from holdfast.domain.parameters import Collateral, FutureRates, StandardParameters
 from holdfast.domain.portfolio import Order, Portfolio, Position, Trade
@@ -57,9 +57,7 @@ def test_worked_liquidation_price_of_an_inverse_position_on_its_own_coin():
 @pytest.mark.criterion("RES-4")
 def test_there_is_no_liquidation_price_without_leverage_or_when_hedged():
     assert liquidation_price(calculate(held(LINEAR, 1.0, 100.0, USDC=110.0), hundred(), FLAT), "BTC").below is None
-    hedged = Portfolio(
-        {"BTC": 1.0}, (Position(worlds.instrument(INVERSE), -100.0, 1.0),)
-    )
+    hedged = Portfolio({"BTC": 1.0}, (Position(worlds.instrument(INVERSE), -100.0, 1.0),))
     found = liquidation_price(calculate(hedged, hundred(), FLAT), "BTC")
     assert (found.below, found.above) == (None, None)
     only_coin = liquidation_prices(calculate(Portfolio({"BTC": 1.0}), worlds.CALM, worlds.busy_portfolio()))

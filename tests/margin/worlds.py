@@ -1,4 +1,4 @@
-"""Markets, models and portfolios for the tests of the margin room: one busy market, and strategies that draw from it."""
+"""Markets, models and portfolios for the tests of the margin room, and strategies that draw from them."""
 
 import functools
 import math
@@ -238,7 +238,7 @@ def models():
 
 
 def plain(parameters):
-    """The model without what is not homogeneous or rewards size: slopes, tiers, open interest is left, discounts off."""
+    """The model without what is not homogeneous: slopes and tiers."""
     changes = {
         "collateral": {n: msgspec.structs.replace(c, tiers=c.tiers[:1]) for n, c in parameters.collateral.items()},
         "charges": tuple(

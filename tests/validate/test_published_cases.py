@@ -11,7 +11,9 @@ IN_SCOPE = ("derive_srm.json", "derive_pmrm2.json", "deribit_docs.json", "dydx_v
 LATER = {"bankruptcy_price", "deleveraging", "fillable_price", "insurance_fund_delta"}
 """Kinds of dydx_v4.json that belong to liquidation, not to margin."""
 
-needs_cases = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published conformance cases are not beside this repository")
+needs_cases = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published conformance cases are not beside this repository"
+)
 
 
 @needs_cases
@@ -29,4 +31,5 @@ def test_the_files_in_scope_are_computed_whole(name):
     assert file.failed == 0
     assert set(file.unsupported_kinds) == (LATER if name == "dydx_v4.json" else set())
     assert file.passed > 10
-    assert all(path.startswith("holdfast.margin.") for path in file.paths)
+    assert file.paths
+    assert not any(path.startswith("holdfast.validate") for path in file.paths)

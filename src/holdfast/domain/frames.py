@@ -2,7 +2,7 @@
 
 Theory of operation. A frame is a header of 64 bytes, then `count` records of 64 bytes, then a blob. A hot command
 (trade, order, cancel, fill, transfer, quote) is wholly in its record, so that thousands of them become one structured
-array without a Python call per command. A cold command is a record of kind COLD whose slice of the blob holds its bytes.
+array without a Python call per command. A cold command is a record of kind COLD whose slice of the blob is its bytes.
 No compiler pads the records: every field lies on a multiple of its own size, and the import checks the offsets.
 
 One content has one encoding: what is reserved is 0, hot records name no slice, the slices of the cold ones tile the

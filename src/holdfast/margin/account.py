@@ -47,19 +47,19 @@ def account_of(table: RiskTable, portfolio: Portfolio) -> Account:
         quantities[table.line_of_instrument[position.instrument]] = position.quantity
         settlement = position.instrument.settlement
         costs[settlement] = costs.get(settlement, 0.0) + position.cost
-    for asset in sorted({*portfolio.balances, *costs}):
+    for asset in sorted(assets_of(portfolio) | set(costs)):
         quantities[table.line_of_asset[asset]] = portfolio.balances.get(asset, 0.0) - costs.get(asset, 0.0)
     return account_of_lines(quantities)
 
 
 def instruments_of(portfolio: Portfolio) -> set[Instrument]:
     """Every contract that the cross part of a portfolio holds or has orders for."""
-    return {p.instrument for p in portfolio.lines()} | {o.instrument for o in portfolio.orders}
+    return {p.instrument for p in portfolio.lines()} | {o.instrument for o in portfolio.orders if o.quantity != 0.0}
 
 
 def assets_of(portfolio: Portfolio) -> set[str]:
-    """Every asset that the cross part of a portfolio has a balance of."""
-    return set(portfolio.balances)
+    """Every asset that the cross part of a portfolio has a balance of; what is 0 needs no price."""
+    return {asset for asset, balance in portfolio.balances.items() if balance != 0.0}
 
 
 @dataclass(frozen=True)

@@ -91,33 +91,28 @@ def offset_rates(parameters: AnyParameters) -> tuple[float, float]:
     )
 
 
-def add_confidence(rule: ConfidenceRule | None, line: Line, market: Market, held: float, fields: Floats) -> None:
-    """Set the confidence charges of a line (CHG-8, CHG-9).
-
-    Args:
-        rule: The rule, if any.
-        line: The line.
-        market: Where confidences come from.
-        held: Least confidence of the perpetuals of this underlying in the table, 1 if none.
-        fields: The line's fields, changed.
-    """
+def add_confidence(rule: ConfidenceRule | None, line: Line, market: Market, fields: Floats) -> None:
+    """Set what the confidence charge of a line is worked out from (CHG-8, CHG-9)."""
+    instrument = line.instrument
     if rule is None:
         return
-    instrument = line.instrument
-    index = market.underlying(instrument.underlying).index.confidence
-    if instrument.kind is not Kind.OPTION:
-        rate = missing_confidence(min(index, market.mark(instrument).confidence), rule.perpetual_threshold)
-        fields[LineField.CONFIDENCE_LONG : LineField.CONFIDENCE_SHORT_HELD + 1] = rate * rule.factor * line.notional
-        return
-    expiry = market.expiry_of(instrument)
-    confidence = min(index, expiry.forward_confidence, expiry.volatility_confidence)
-    if rule.options_with_rate:
-        confidence = min(confidence, expiry.rate_confidence)
-    with_perpetual = min(confidence, held) if rule.options_with_perpetual else confidence
-    for first, sure in ((LineField.CONFIDENCE_LONG, confidence), (LineField.CONFIDENCE_LONG_HELD, with_perpetual)):
-        charge = missing_confidence(sure, rule.option_threshold) * rule.factor * line.notional
-        fields[first] = 0.0 if rule.options_short_only else charge
-        fields[first + 1] = charge
+    confidence = market.underlying(instrument.underlying).index.confidence
+    charge = rule.factor * line.notional
+    if instrument.kind is Kind.OPTION:
+        expiry = market.expiry_of(instrument)
+        confidence = min(confidence, expiry.forward_confidence, expiry.volatility_confidence)
+        if rule.options_with_rate:
+            confidence = min(confidence, expiry.rate_confidence)
+        fields[LineField.CONFIDENCE_THRESHOLD] = rule.option_threshold
+        fields[LineField.TAKES_CONFIDENCE] = float(rule.options_with_perpetual)
+    else:
+        confidence = min(confidence, market.mark(instrument).confidence)
+        fields[LineField.CONFIDENCE_THRESHOLD] = rule.perpetual_threshold
+    if instrument.kind is Kind.PERPETUAL:
+        fields[LineField.LENDS_CONFIDENCE] = market.mark(instrument).confidence
+    fields[LineField.CONFIDENCE] = confidence
+    fields[LineField.CONFIDENCE_SHORT] = charge
+    fields[LineField.CONFIDENCE_LONG] = 0.0 if instrument.kind is Kind.OPTION and rule.options_short_only else charge
 
 
 def missing_confidence(confidence: float, threshold: float) -> float:
@@ -208,5 +203,7 @@ def unpaired_rates(parameters: AnyParameters, underlying: str, forward: float, p
 
 
 def empty_fields(lines: int) -> Floats:
-    """[lines, fields of LineField] of zeros."""
-    return np.zeros((lines, len(LineField)))
+    """[lines, fields of LineField] of a line that is charged nothing."""
+    fields = np.zeros((lines, len(LineField)))
+    fields[:, [LineField.CONFIDENCE, LineField.LENDS_CONFIDENCE]] = 1.0
+    return fields

@@ -28,6 +28,8 @@ from holdfast.pricing.elementary import exp
 
 DAYS_PER_YEAR = 365.0
 SECONDS_PER_YEAR = 365.0 * 86_400.0
+LEAST_PRICE = 1e-12
+"""Stands in for a price multiplier of 0, where a put settled in coin would be worth 0/0 coins of value 0."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def basis_columns_of(parameters: AnyParameters, underlyings: Sequence[str]) -> C
 def expiry_rows(plan: Plan, terms: Sequence[Term], columns: Columns) -> Expiries:
     """What the scenarios do to each expiry, one row per term."""
     moves = np.array([columns.moves[t.underlying] for t in terms]).reshape(len(terms), columns.width)
-    prices = _option_moves(columns, moves)
+    prices = np.maximum(_option_moves(columns, moves), LEAST_PRICE)
     settled = np.array([t.settled for t in terms])[:, None]
     forward = np.array([t.expiry.forward for t in terms])
     forwards = forward[:, None] * (settled + (1.0 - settled) * prices)

@@ -24,7 +24,7 @@ from holdfast.margin.table import (
     ModelField,
     UnderlyingField,
 )
-from holdfast.margin.twin import OptionGroup, UnderlyingScan, haircut
+from holdfast.margin.twin import OptionGroup, UnderlyingScan, haircut, lent_confidence, missing_confidence
 
 ROUNDING = 1e-9
 """Shares may differ from the total by this fraction of their size before the last rounding is given out."""
@@ -231,14 +231,14 @@ def _charge_shares(margin: Margin, shares: Floats) -> None:
 def _underlying_charge_shares(margin: Margin, run: tuple[int, int], shares: Floats) -> None:
     arrays, account = margin.table.arrays, margin.account
     rows = {k: arrays.lines[account.line[k]] for k in range(*run)}
-    held = any(row[LineField.PERPETUAL] > 0.0 and account.quantity[k] != 0.0 for k, row in rows.items())
-    confidence = LineField.CONFIDENCE_LONG_HELD if held else LineField.CONFIDENCE_LONG
+    lent = lent_confidence(arrays, account, run)
     notional = [0.0, 0.0]
     for k, row in rows.items():
         quantity = float(account.quantity[k])
         side, size = (0 if quantity > 0.0 else 1), abs(quantity)
         rate = row[LineField.CHARGE_LONG_INITIAL + side] + size * row[LineField.SLOPE_INITIAL]
-        shares[k] += size * (rate + row[confidence + side] + row[LineField.DEPEG_LONG + side])
+        unsure = missing_confidence(row, lent) * row[LineField.CONFIDENCE_LONG + side]
+        shares[k] += size * (rate + unsure + row[LineField.DEPEG_LONG + side])
         notional[side] += size * row[LineField.OFFSET_NOTIONAL]
     smaller = 0 if notional[0] <= notional[1] else 1
     rates = arrays.underlyings[arrays.tags[account.line[run[0]], LineTag.UNDERLYING]]

@@ -5,7 +5,6 @@ The rates themselves are worked out in `charges`; here they find their place in 
 
 import numpy as np
 
-from holdfast.domain.instruments import Kind
 from holdfast.domain.market import Market
 from holdfast.domain.parameters import (
     AnyParameters,
@@ -38,7 +37,6 @@ def fill_line_charges(plan: Plan, lines: Floats) -> None:
     parameters, market = plan.parameters, plan.market
     standard = isinstance(parameters, StandardParameters)
     shortfall = charges.shortfall_of_peg(parameters, market) if standard else 0.0
-    held = _perpetual_confidence(plan)
     for n, instrument in enumerate(plan.instruments):
         if instrument is None:
             continue
@@ -47,20 +45,10 @@ def fill_line_charges(plan: Plan, lines: Floats) -> None:
             instrument, index, charges.coins_per_unit(instrument, index), float(lines[n, LineField.TODAY])
         )
         charges.add_contingencies(parameters, line, lines[n])
-        charges.add_confidence(parameters.confidence, line, market, held.get(instrument.underlying, 1.0), lines[n])
+        charges.add_confidence(parameters.confidence, line, market, lines[n])
         charges.add_depeg(shortfall, line, lines[n])
         if isinstance(parameters, StandardParameters):
             charges.add_standard(parameters, line, market, lines[n])
-
-
-def _perpetual_confidence(plan: Plan) -> dict[str, float]:
-    """Least confidence of the perpetuals of each underlying in the table."""
-    least: dict[str, float] = {}
-    for instrument in plan.instruments:
-        if instrument is not None and instrument.kind is Kind.PERPETUAL:
-            sure = plan.market.mark(instrument).confidence
-            least[instrument.underlying] = min(sure, least.get(instrument.underlying, 1.0))
-    return least
 
 
 def group_fields(plan: Plan) -> Floats:

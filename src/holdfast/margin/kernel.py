@@ -48,9 +48,11 @@ Runs = NDArray[np.int64]
 TODAY, IN_ASSET = int(LineField.TODAY), int(LineField.IN_ASSET)
 CHARGE, SLOPE = int(LineField.CHARGE_LONG_INITIAL), int(LineField.SLOPE_INITIAL)
 OPTION = int(LineField.OPTION_LONG_INITIAL)
-CONFIDENCE, DEPEG = int(LineField.CONFIDENCE_LONG), int(LineField.DEPEG_LONG)
+CONFIDENCE_RATE, DEPEG = int(LineField.CONFIDENCE_LONG), int(LineField.DEPEG_LONG)
+CONFIDENCE, THRESHOLD = int(LineField.CONFIDENCE), int(LineField.CONFIDENCE_THRESHOLD)
+LENDS, TAKES = int(LineField.LENDS_CONFIDENCE), int(LineField.TAKES_CONFIDENCE)
 OFFSET_NOTIONAL, STRIKE, OPTION_SIGN = int(LineField.OFFSET_NOTIONAL), int(LineField.STRIKE), int(LineField.OPTION_SIGN)
-PERPETUAL, PAR = int(LineField.PERPETUAL), int(LineField.PAR)
+PAR = int(LineField.PAR)
 GROUP, UNDERLYING, ASSET, RUN = int(LineTag.GROUP), int(LineTag.UNDERLYING), int(LineTag.ASSET), int(LineTag.RUN)
 BASIS_FACTOR, MAXIMUM_LOSS, UNPAIRED = (
     int(GroupField.BASIS_FACTOR),
@@ -343,12 +345,21 @@ def option_group(
 
 
 @inlined
+def missing_confidence(arrays: Arrays, row: int, lent: float) -> float:
+    """1 − the confidence of a line if that is below its threshold, else 0 (CHG-8); `lent` by the perpetuals held."""
+    sure = arrays.lines[row, CONFIDENCE]
+    if arrays.lines[row, TAKES] > 0.0:
+        sure = min(sure, lent)
+    return 1.0 - sure if sure < arrays.lines[row, THRESHOLD] else 0.0
+
+
+@inlined
 def underlying_charges(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
     """Add to `out` every charge of one underlying's positions begin..end that is not the scan."""
-    confidence = CONFIDENCE
+    lent = 1.0
     for k in range(begin, end):
-        if arrays.lines[line[k], PERPETUAL] > 0.0 and quantity[k] != 0.0:
-            confidence = CONFIDENCE + 2
+        if quantity[k] != 0.0:
+            lent = min(lent, arrays.lines[line[k], LENDS])
     longs, shorts = 0.0, 0.0
     k = begin
     while k < end:
@@ -363,7 +374,8 @@ def underlying_charges(arrays: Arrays, line: Integers, quantity: Floats, begin: 
             out[MAINTENANCE + CHARGES] += size * (
                 arrays.lines[row, CHARGE + 2 + side] + size * arrays.lines[row, SLOPE + 1]
             )
-            out[INITIAL + CONFIDENCES] += size * arrays.lines[row, confidence + side]
+            missing = missing_confidence(arrays, row, lent)
+            out[INITIAL + CONFIDENCES] += size * (missing * arrays.lines[row, CONFIDENCE_RATE + side])
             out[INITIAL + DEPEGS] += size * arrays.lines[row, DEPEG + side]
             notional = size * arrays.lines[row, OFFSET_NOTIONAL]
             if side == 0:

@@ -23,13 +23,14 @@ from holdfast.margin.kernel import (
     ASSET_CONFIDENCE,
     BASIS_FACTOR,
     CHARGE,
-    CONFIDENCE,
+    CONFIDENCE_RATE,
     DEPEG,
     EXPIRY_NET,
     FIRST_TIER,
     GROUP,
     IN_ASSET,
     INITIAL_FACTOR,
+    LENDS,
     MAXIMUM_LOSS,
     OFFSET_CAP,
     OFFSET_NOTIONAL,
@@ -37,7 +38,6 @@ from holdfast.margin.kernel import (
     OPTION,
     OPTION_SIGN,
     PAR,
-    PERPETUAL,
     PRICE,
     SCENARIOS,
     SLOPE,
@@ -196,17 +196,17 @@ def option_group_bound(arrays: Arrays, line: Integers, low: Floats, high: Floats
 @compiled
 def charges_bound(arrays: Arrays, line: Integers, low: Floats, high: Floats, begin: int, end: int) -> float:
     """A number at least all initial charges of one underlying besides the scan (ORD-5, ORD-6)."""
-    confidence = CONFIDENCE
+    lent = 1.0
     for k in range(begin, end):
-        if arrays.lines[line[k], PERPETUAL] > 0.0 and (low[k] != 0.0 or high[k] != 0.0):
-            confidence = CONFIDENCE + 2
+        if low[k] != 0.0 or high[k] != 0.0:
+            lent = min(lent, arrays.lines[line[k], LENDS])
     total, longs, shorts = 0.0, 0.0, 0.0
     for k in range(begin, end):
         row = line[k]
         worst = 0.0
         for q in (low[k], high[k]):
             charge = by_sign(arrays, row, q, CHARGE) + q * q * arrays.lines[row, SLOPE]
-            charge += max(by_sign(arrays, row, q, confidence), by_sign(arrays, row, q, CONFIDENCE))
+            charge += kernel.missing_confidence(arrays, row, lent) * by_sign(arrays, row, q, CONFIDENCE_RATE)
             worst = max(worst, charge + by_sign(arrays, row, q, DEPEG))
         total += worst
         longs += max(0.0, high[k]) * arrays.lines[row, OFFSET_NOTIONAL]
@@ -232,7 +232,7 @@ def collateral_bound(arrays: Arrays, line: Integers, quantity: Floats, gains: Fl
     for asset in range(len(balances)):
         worst = 0.0
         for n in range(3 + tiers):
-            # The loss can be largest at either end, unchanged, or, since later tiers may lose less, where a tier begins.
+            # The loss can be largest unchanged, at either end or, as later tiers may lose less, where a tier begins.
             change = 0.0 if n == 0 else gains[asset] if n == 1 else -losses[asset]
             if n > 2:
                 above = arrays.assets[asset, FIRST_TIER + TIER_FIELDS * (n - 3) + ABOVE]
@@ -298,7 +298,7 @@ def orders_requirement(table: RiskTable, account: Account, orders: Iterable[Orde
     assets = len(table.assets)
     gains, losses = np.zeros(assets), np.zeros(assets)
     lost = 0.0
-    effects = sorted((*fill_effects(table, order), order.quantity) for order in orders)
+    effects = sorted((*fill_effects(table, order), order.quantity) for order in orders if order.quantity != 0.0)
     if not effects:
         return 0.0
     for line, asset_line, moved, gain, quantity in effects:

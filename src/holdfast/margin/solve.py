@@ -128,7 +128,9 @@ def _market_of(margin: Margin, held: Set[Instrument]) -> Market:
         name: msgspec.structs.replace(
             underlying,
             marks={k: mark for k, mark in underlying.marks.items() if k in names - set(volatilities)},
-            volatilities={i.name: volatilities[i.name] for i in held if i.underlying == name and i.name in volatilities},
+            volatilities={
+                i.name: volatilities[i.name] for i in held if i.underlying == name and i.name in volatilities
+            },
             open_interest={k: interest for k, interest in underlying.open_interest.items() if k in names},
         )
         for name, underlying in margin.market.underlyings.items()

@@ -48,17 +48,18 @@ class LineField(enum.IntEnum):
     OPTION_SHORT_INITIAL = 9
     OPTION_LONG_MAINTENANCE = 10
     OPTION_SHORT_MAINTENANCE = 11
-    CONFIDENCE_LONG = 12
+    CONFIDENCE_LONG = 12  # per unit of quantity and of missing confidence
     CONFIDENCE_SHORT = 13
-    CONFIDENCE_LONG_HELD = 14  # the same when the account holds a perpetual of the underlying
-    CONFIDENCE_SHORT_HELD = 15
+    CONFIDENCE = 14  # how sure what the line is valued from is, 0 to 1
+    CONFIDENCE_THRESHOLD = 15  # nothing is charged from here on
     DEPEG_LONG = 16
     DEPEG_SHORT = 17
     OFFSET_NOTIONAL = 18
     STRIKE = 19  # quote currency; 0 for what has none
     OPTION_SIGN = 20  # +1 call, −1 put, 0 no option
-    PERPETUAL = 21  # 1 for a perpetual
-    PAR = 22  # numeraire value of one unit of the currency the strike is in
+    PAR = 21  # numeraire value of one unit of the currency the strike is in
+    LENDS_CONFIDENCE = 22  # a perpetual's confidence, which counts for options of accounts that hold it; else 1
+    TAKES_CONFIDENCE = 23  # 1 where the confidence of perpetuals held counts too
 
 
 class LineTag(enum.IntEnum):

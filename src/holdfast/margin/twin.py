@@ -200,8 +200,7 @@ def expected_shortfall(results: Floats, tail_mass: float, count: int) -> float:
 def _charges(arrays: Arrays, account: Account, run: Run, workings: Workings, out: Floats) -> None:
     """specs/charges.md and, for option groups, specs/standard-model.md."""
     lines = arrays.lines
-    held = any(lines[account.line[k], LineField.PERPETUAL] > 0.0 and account.quantity[k] != 0.0 for k in range(*run))
-    first_confidence = LineField.CONFIDENCE_LONG_HELD if held else LineField.CONFIDENCE_LONG
+    lent = lent_confidence(arrays, account, run)
     notional = [0.0, 0.0]
     for group_run in _runs_of_tag(arrays, account, run, LineTag.GROUP):
         for k in range(*group_run):
@@ -210,7 +209,8 @@ def _charges(arrays: Arrays, account: Account, run: Run, workings: Workings, out
             for start, first in ((INITIAL, 0), (MAINTENANCE, 1)):
                 rate = row[LineField.CHARGE_LONG_INITIAL + 2 * first + side]
                 out[start + Component.CHARGES] += size * (rate + size * row[LineField.SLOPE_INITIAL + first])
-            out[INITIAL + Component.CONFIDENCE] += size * row[first_confidence + side]
+            missing = missing_confidence(row, lent)
+            out[INITIAL + Component.CONFIDENCE] += size * (missing * row[LineField.CONFIDENCE_LONG + side])
             out[INITIAL + Component.DEPEG] += size * row[LineField.DEPEG_LONG + side]
             notional[side] += size * row[LineField.OFFSET_NOTIONAL]
         if lines[account.line[group_run[0]], LineField.OPTION_SIGN] != 0.0:
@@ -218,6 +218,20 @@ def _charges(arrays: Arrays, account: Account, run: Run, workings: Workings, out
     rates = arrays.underlyings[arrays.tags[account.line[run[0]], LineTag.UNDERLYING]]
     out[INITIAL + Component.OFFSET] += rates[UnderlyingField.OFFSET_INITIAL] * min(notional)
     out[MAINTENANCE + Component.OFFSET] += rates[UnderlyingField.OFFSET_MAINTENANCE] * min(notional)
+
+
+def lent_confidence(arrays: Arrays, account: Account, run: Run) -> float:
+    """The least confidence of the perpetuals that the account holds of one underlying, 1 if none (CHG-8)."""
+    held = (account.line[k] for k in range(*run) if account.quantity[k] != 0.0)
+    return min((float(arrays.lines[line, LineField.LENDS_CONFIDENCE]) for line in held), default=1.0)
+
+
+def missing_confidence(row: Floats, lent: float) -> float:
+    """1 − the confidence of a line if that is below its threshold, else 0 (CHG-8)."""
+    sure = float(row[LineField.CONFIDENCE])
+    if row[LineField.TAKES_CONFIDENCE] > 0.0:
+        sure = min(sure, lent)
+    return 1.0 - sure if sure < row[LineField.CONFIDENCE_THRESHOLD] else 0.0
 
 
 def _option_group(arrays: Arrays, account: Account, run: Run, workings: Workings, out: Floats) -> None:

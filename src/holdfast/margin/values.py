@@ -74,7 +74,6 @@ def fill_today(plan: Plan, lines: Floats, options: Options, expiries: Expiries) 
         else:
             lines[n, LineField.IN_ASSET] = unit_value(instrument, market.mark(instrument).price)
             lines[n, LineField.TODAY] = lines[n, LineField.IN_ASSET] * value
-            lines[n, LineField.PERPETUAL] = float(instrument.kind is Kind.PERPETUAL)
     today, in_asset = lines[:, LineField.TODAY].copy(), lines[:, LineField.IN_ASSET].copy()
     values_today(options, expiries, today, in_asset)
     lines[:, LineField.TODAY], lines[:, LineField.IN_ASSET] = today, in_asset

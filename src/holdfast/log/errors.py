@@ -1,0 +1,97 @@
+"""What can go wrong with a log, and the exit status of a command that it ends.
+
+    LogError  10
+    ├── LockedError       11   another engine writes to this log
+    ├── ReadOnlyError     12   the folder or the file may not be written
+    ├── FullError         13   no room; nothing was appended, and appends go on once there is room
+    ├── CorruptLogError   14   what was written is not what is there
+    ├── ForeignFileError  15   the file is something else, or a newer version
+    ├── MissingLogError   16   there is no log and none was to be made
+    ├── StorageError      17   the system failed to read or write; whether the last append lives is unknown
+    └── ClosedError       18   the log was closed; a mistake of the program
+
+An operator's remedies: `docs/how-to/repair-a-log.md`. An argument that is wrong (a frame too long, a negative position)
+is an InputError, as everywhere.
+"""
+
+from typing import ClassVar
+
+from holdfast.domain.errors import HoldfastError
+
+
+class LogError(HoldfastError):
+    """A log cannot do what was asked.
+
+    Attributes:
+        log: Which log: the path of its file.
+        problem: What is wrong.
+        advice: What to do about it.
+        exit_code: Exit status of a command that this ends; never changes.
+    """
+
+    exit_code: ClassVar[int] = 10
+
+    def __init__(self, log: str, problem: str, advice: str) -> None:
+        self.log = log
+        self.problem = problem
+        self.advice = advice
+        super().__init__(log, problem, advice)
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.log}: {self.problem}; {self.advice}".split())
+
+
+class LockedError(LogError):
+    """Another engine, or another program, writes to this log. Nothing was appended."""
+
+    exit_code = 11
+
+
+class ReadOnlyError(LogError):
+    """The folder or the file may not be written, or the log was opened for reading. Nothing was appended."""
+
+    exit_code = 12
+
+
+class FullError(LogError):
+    """There is no room. Nothing was appended, the position is unused, and appends go on once there is room."""
+
+    exit_code = 13
+
+
+class CorruptLogError(LogError):
+    """The log is damaged or was cut: what was written is not what is there.
+
+    Attributes:
+        position: The first position that cannot be trusted, all before it being verified; None where that is unknown.
+    """
+
+    exit_code = 14
+
+    def __init__(self, log: str, problem: str, advice: str, position: int | None = None) -> None:
+        super().__init__(log, problem, advice)
+        self.position = position
+
+
+class ForeignFileError(LogError):
+    """The file is not a log of ours, or of a version that this program does not know. It was not changed."""
+
+    exit_code = 15
+
+
+class MissingLogError(LogError):
+    """There is no log at this place, and none was to be made."""
+
+    exit_code = 16
+
+
+class StorageError(LogError):
+    """The system failed to read or write. After an append that failed so, a log takes no more until it is opened again."""
+
+    exit_code = 17
+
+
+class ClosedError(LogError):
+    """The log was closed before this call."""
+
+    exit_code = 18
