@@ -302,7 +302,6 @@ def test_options_of_an_account_that_holds_an_unsure_perpetual():
     assert quiet.initial["confidence"] == 0.0
 
 
-@pytest.mark.xfail(reason="the table keeps the least confidence of all its perpetuals, held or not", strict=True)
 @pytest.mark.criterion("CHG-8")
 def test_only_perpetuals_that_are_held_count_for_options():
     """Two perpetuals on the table, the sure one held: what else is on the table, or is to be tried, must not count."""

@@ -17,6 +17,10 @@ import msgspec
 from holdfast.domain.errors import InputError
 
 
+ROUNDING = 1e-9
+"""Numbers of parameters this close count as equal where a bound is checked: decimals are not exact in doubles."""
+
+
 def _finite(field: str, value: float, *, minimum: float = -math.inf, maximum: float = math.inf) -> None:
     if not math.isfinite(value):
         raise InputError("not-a-number", field, value, "give a finite number")
@@ -467,7 +471,7 @@ class PortfolioParameters(ModelParameters, frozen=True, kw_only=True, tag="portf
             raise InputError("missing-field", "skew", None, "skew scenarios need the sizes of their twists")
         reach = self.rails.minimum_scan
         core = [s.price - 1.0 for s in self.scenarios if s.weight >= 1.0]
-        if reach > 0.0 and (not core or max(core) < reach or min(core) > -reach):
+        if reach > 0.0 and (not core or max(core) < reach - ROUNDING or min(core) > ROUNDING - reach):
             raise InputError(
                 "out-of-range",
                 "scenarios",
@@ -525,8 +529,12 @@ class TailParameters(ModelParameters, frozen=True, kw_only=True, tag="tail"):
 
     @property
     def tail_mass(self) -> float:
-        """How many scenarios, with a fraction, the shortfall averages over: (1 − confidence) × count."""
-        return (1.0 - self.confidence_level) * self.scenario_count
+        """How many scenarios, with a fraction, the shortfall averages over: (1 − confidence) × count.
+
+        A product within ROUNDING of a whole number is that number: 1 − 0.9 is a little less than 0.1 in doubles.
+        """
+        mass = (1.0 - self.confidence_level) * self.scenario_count
+        return float(round(mass)) if abs(mass - round(mass)) < ROUNDING else mass
 
 
 AnyParameters: TypeAlias = StandardParameters | PortfolioParameters | TailParameters
