@@ -6,18 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import NAMES, Reference
 
+from holdfast.domain.parameters import StandardParameters
 from holdfast.domain.portfolio import Portfolio
 from holdfast.margin.calculation import calculate
 
 
 def check_against_reference(portfolio, market, parameters):
     margin = calculate(portfolio, market, parameters)
-    equity, initial, maintenance = Reference(parameters, market).requirement(portfolio)
+    reference = Reference(parameters, market)
+    equity, initial, maintenance = reference.requirement(portfolio)
     tolerance = 1e-9 * worlds.gross_value(portfolio, market)
     assert margin.equity == pytest.approx(equity, abs=tolerance)
     for name in NAMES:
         assert margin.figures.initial[name] == pytest.approx(initial[name], abs=tolerance), name
         assert margin.figures.maintenance[name] == pytest.approx(maintenance[name], abs=tolerance), name
+    if not isinstance(parameters, StandardParameters):
+        for underlying, (results, basis) in reference.results(*reference.account(portfolio)).items():
+            assert margin.scenario_results(underlying) == pytest.approx(results, abs=tolerance)
+            assert margin.basis_result(underlying) == pytest.approx(basis, abs=tolerance)
     return margin
 
 

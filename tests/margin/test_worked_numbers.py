@@ -384,6 +384,8 @@ def test_unsure_collateral_is_charged_on_its_positive_value():
     figures = margin_of({}, at, parameters, BTC=2.0, USDC=1_000.0).figures
     assert figures.initial["confidence"] == pytest.approx(4_000.0 * 0.6 * 0.5 + 1_000.0 * 0.7 * 0.5)
     assert figures.initial["collateral"] == 0.0
+    at_threshold = msgspec.structs.replace(market(confidence=0.6), assets={"USDC": Price(1.0, 0.6)})
+    assert margin_of({}, at_threshold, parameters, BTC=2.0, USDC=1_000.0).figures.initial["confidence"] == 0.0
     own = msgspec.structs.replace(parameters, confidence=msgspec.structs.replace(rule, collateral_own=False))
     assert margin_of({}, at, own, USDC=1_000.0, BTC=-1.0).figures.initial["confidence"] == 0.0
 
@@ -601,6 +603,23 @@ def test_weights_and_factors():
     figures = margin_of({LINEAR: 1.0}, market(), parameters).figures
     assert figures.initial["scan"] == pytest.approx(1.3 * 200.0)  # 10 % in full against 15 % of 50 %
     assert figures.maintenance["scan"] == pytest.approx(0.6 * 200.0)
+
+
+@pytest.mark.criterion("PM-1", "PM-4")
+def test_a_skew_scenario_counts_gains_of_options_as_losses():
+    """A twist of 4/5 at every upper strike: what a long call loses, a short one loses too, each at half its weight."""
+    name = "BTC_USDC-26JUN26-3000-C"
+    at = with_volatility(market(), (name,), 0.5)
+    twist = scan(
+        Scenario(1.0, VolatilityShock.SKEW_LINEAR, 0.5),
+        skew=SkewRange(-0.2, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0),  # a cap of −0.2: min(r, cap) is −0.2 for k ≥ 0
+    )
+    years = at.years_to_expiry(worlds.instrument(name))
+    before, after = (float(reference.black(2_000.0, 3_000.0, years, v, 1.0, is_call=True)) for v in (0.5, 0.4))
+    assert before > after + 10.0
+    for quantity in (1.0, -1.0):
+        figures = margin_of({name: quantity, LINEAR: 7.0}, at, twist).figures
+        assert figures.initial["scan"] == pytest.approx(0.5 * (before - after), rel=1e-9)
 
 
 @pytest.mark.criterion("PM-2")

@@ -63,7 +63,8 @@ class CorruptLogError(LogError):
     """The log is damaged or was cut: what was written is not what is there.
 
     Attributes:
-        position: The first position that cannot be trusted, all before it being verified; None where that is unknown.
+        position: Where the damage was found; None where it is not at one frame. Found by reading from 0 or by
+            verifying, all frames before it are sound.
     """
 
     exit_code = 14
@@ -86,7 +87,7 @@ class MissingLogError(LogError):
 
 
 class StorageError(LogError):
-    """The system failed to read or write. After an append that failed so, a log takes no more until it is opened again."""
+    """The system failed to read or write. If that was in an append, the log takes no more until it is opened again."""
 
     exit_code = 17
 

@@ -6,8 +6,8 @@ storage before the call returned. The memory log, which keeps nothing, promises 
 
 An append that raises has acknowledged nothing. After LockedError, ReadOnlyError and FullError the frames are not in the
 log, their positions are free and the log goes on. After StorageError or CorruptLogError, and after the death of the
-process inside the call, the group is in the log or it is not, wholly in either case. The log then takes no more until it
-is opened again, which tells; a sender that repeats its command under the same session and number is safe either way.
+process inside the call, the group is in the log or it is not, wholly in either case. The log then takes no more until
+it is opened again, which tells; a sender that repeats its command under the same session and number is safe either way.
 """
 
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,6 @@ What lives here: the adapter. What may not: the meaning of a frame.
 
 import contextlib
 import os
-import resource
 import sqlite3
 import threading
 import time
@@ -113,6 +112,7 @@ class SqliteLog:
                 self._reader = self._connect("ro")
                 undo.callback(self._reader.close)
                 self._check_identity(mark)
+                self._inode = self._inode_at_path()
                 self._writer = self._connect("rw") if writable else None
                 if self._writer:
                     undo.callback(self._writer.close)
@@ -123,8 +123,6 @@ class SqliteLog:
                     self._check_tail(mark)
             self._mark()
             self._resources = undo.pop_all()
-
-    # --- what the protocol promises ---
 
     def append(self, frame: bytes) -> int:
         """See `Log`."""
@@ -213,8 +211,6 @@ class SqliteLog:
             raise self._corrupt(f"SQLite finds: {'; '.join(findings)}")
         return end
 
-    # --- opening ---
-
     def _find_file(self, mark: Mark | None, *, create: bool) -> None:
         """Make sure that there is a file which SQLite will not take for a new one."""
         try:
@@ -283,6 +279,8 @@ class SqliteLog:
             if mark and mark.end and primary_code(error) == sqlite3.SQLITE_NOTADB:
                 raise self._corrupt(f"has a damaged first page ({error})", 0) from error
             raise
+        if application != APPLICATION_ID and mark and mark.end:
+            raise self._corrupt("has a damaged first page, or was replaced by something else", 0)
         if application != APPLICATION_ID:
             advice = "choose another file; this one was not changed"
             raise ForeignFileError(self._name, f"is an SQLite file of something else (id {application})", advice)
@@ -317,8 +315,6 @@ class SqliteLog:
         for _ in self._verified(max(0, end - TAIL_CHECKED), end):
             pass
 
-    # --- appending ---
-
     def _writer_or_error(self) -> sqlite3.Connection:
         self._check_open()
         if self._writer is None:
@@ -333,6 +329,7 @@ class SqliteLog:
         self._tail_known = False
         try:
             with self._translated(sum(len(row[1]) for row in rows), rows[0][0]):
+                self._check_in_place()
                 writer.execute("BEGIN IMMEDIATE")
                 writer.executemany("INSERT INTO frames VALUES (?, ?, ?)", rows)
                 writer.execute("COMMIT")
@@ -344,12 +341,22 @@ class SqliteLog:
                 with contextlib.suppress(sqlite3.Error):
                     writer.execute("ROLLBACK")
 
+    def _check_in_place(self) -> None:
+        """Refuse to append to a file that is no longer at its path: SQLite would go on, and nobody would find it."""
+        if self._inode_at_path() != self._inode:
+            raise self._corrupt("was moved or deleted while it was open")
+
+    def _inode_at_path(self) -> tuple[int, int] | None:
+        try:
+            there = self._path.stat()
+        except OSError:
+            return None
+        return there.st_dev, there.st_ino
+
     def _mark(self) -> None:
         """Note beside the log how far it was committed. After COMMIT, before the acknowledgement."""
         if self._side:
             self._side.write_mark(self._end, self._head)
-
-    # --- reading ---
 
     def _verified(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         """The frames of positions start ≤ p < stop, each checked against its position and the chain."""
@@ -422,7 +429,7 @@ class SqliteLog:
             return 0, CHAIN_START
         position, head = rows[0]
         if not isinstance(position, int) or not 0 <= position < _POSITION_MAXIMUM or not isinstance(head, bytes):
-            raise self._corrupt(f"its last row has position {position!r}, or no hash")
+            raise self._corrupt(f"its last row has position {position!r} and hash {head!r}")
         return position + 1, head
 
     def _hash_before(self, position: int) -> bytes:
@@ -443,8 +450,6 @@ class SqliteLog:
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(self._name, "was closed", "open it again")
-
-    # --- errors ---
 
     def _beside(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)

@@ -23,8 +23,6 @@ _SLACK = 32_768
 """Bytes that a write needs beyond its content: pages of the tree and of the index of the write-ahead file."""
 _ADVICE_ACCESS = "give this user write access to the folder and the files"
 
-_IN_WRITING = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_TRUNCATE}
-"""I/O errors before a commit could be complete: those of writing and growing a file, and not those of forcing it."""
 _BY_CODE: dict[int, tuple[type[LogError], str, str]] = {
     sqlite3.SQLITE_FULL: (FullError, "there is no room", "free some space; appends then go on"),
     sqlite3.SQLITE_READONLY: (ReadOnlyError, "cannot be written", _ADVICE_ACCESS),
@@ -53,10 +51,13 @@ def error_of_sqlite(error: sqlite3.Error, log: Path, length: int = 0, position: 
         position: What was read or written, if it was a frame.
     """
     code = primary_code(error)
-    if _extended_code(error) in _IN_WRITING and _is_full(log, length):
+    if _failed_before_commit(_extended_code(error), length) and _is_full(log, length):
         code = sqlite3.SQLITE_FULL
     elif code == sqlite3.SQLITE_CANTOPEN and not _is_accessible(log):
         code = sqlite3.SQLITE_PERM
+    elif code == sqlite3.SQLITE_READONLY and _is_accessible(log) and os.access(log, os.W_OK):
+        # The system allows it and SQLite does not: the file's header says a version that it may not write.
+        code = sqlite3.SQLITE_CORRUPT
     if code == sqlite3.SQLITE_CONSTRAINT:
         problem = "something else appends to it without its lock"
         return CorruptLogError(str(log), problem, "end that program, then open the log again", position)
@@ -69,6 +70,15 @@ def error_of_sqlite(error: sqlite3.Error, log: Path, length: int = 0, position: 
 
 def _extended_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) or 0
+
+
+def _failed_before_commit(extended: int, length: int) -> bool:
+    """Whether an I/O error came before a commit could be complete.
+
+    The write-ahead file is written first, then forced, then indexed in shared memory. A failure in forcing or indexing
+    may leave a commit that a later opening finds; only without an append is there nothing to find.
+    """
+    return extended == sqlite3.SQLITE_IOERR_WRITE or (extended == sqlite3.SQLITE_IOERR_SHMSIZE and length == 0)
 
 
 def _is_full(log: Path, length: int) -> bool:

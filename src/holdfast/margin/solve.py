@@ -13,6 +13,7 @@ from holdfast.domain.errors import InputError
 from holdfast.domain.instruments import Instrument, Kind
 from holdfast.domain.market import Market, Price, Underlying
 from holdfast.domain.names import parse_instrument
+from holdfast.domain.parameters import AnyParameters
 from holdfast.margin.account import Account, figures_of
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.margin.charges import coins_per_unit
@@ -84,8 +85,10 @@ def liquidation_price(margin: Margin, underlying: str) -> LiquidationPrice:
     portfolio = msgspec.structs.replace(margin.portfolio, orders=(), isolated={})
     market = _market_of(margin, {p.instrument for p in portfolio.lines()})
 
+    followers = {a for a in margin.table.assets if _follows(margin.parameters, a, underlying)}
+
     def excess(factor: float) -> float:
-        moved = calculate(portfolio, with_prices_scaled(market, underlying, factor), margin.parameters)
+        moved = calculate(portfolio, with_prices_scaled(market, underlying, factor, followers), margin.parameters)
         return moved.equity - moved.maintenance_margin
 
     today = margin.equity - margin.maintenance_margin
@@ -138,8 +141,14 @@ def _market_of(margin: Margin, held: Set[Instrument]) -> Market:
     return msgspec.structs.replace(margin.market, underlyings=underlyings)
 
 
-def with_prices_scaled(market: Market, name: str, factor: float) -> Market:
-    """The market with every price of one underlying times a factor: index, marks, forwards and its own coin.
+def _follows(parameters: AnyParameters, asset: str, underlying: str) -> bool:
+    """Whether the model lets an asset move with an underlying."""
+    rule = parameters.collateral_of(asset)
+    return rule.scanned and rule.underlying == underlying
+
+
+def with_prices_scaled(market: Market, name: str, factor: float, followers: Set[str] = frozenset()) -> Market:
+    """The market with every price of one underlying times a factor: index, marks, forwards, its coin and followers.
 
     Marks of inverse options are in coin and stay; volatilities, rates and confidences stay.
     """
@@ -157,7 +166,7 @@ def with_prices_scaled(market: Market, name: str, factor: float) -> Market:
     index = Price(underlying.index.price * factor, underlying.index.confidence)
     moved: Underlying = msgspec.structs.replace(underlying, index=index, marks=marks, expiries=expiries)
     assets = {
-        asset: Price(price.price * factor, price.confidence) if asset == name else price
+        asset: Price(price.price * factor, price.confidence) if asset == name or asset in followers else price
         for asset, price in market.assets.items()
     }
     return msgspec.structs.replace(market, underlyings=market.underlyings | {name: moved}, assets=assets)
