@@ -1,8 +1,8 @@
 """How this package compiles its kernels: one decorator, and a cache that cannot serve yesterday's code.
 
-Numba's on-disk cache looks only at the file of the function it compiles. A kernel that inlines a function of another file
-would be served stale after that file changed, which a margin engine cannot afford. So the cache folder's name carries a
-digest of every source file of the rooms that hold compiled code, and of the compilers' versions.
+Numba's on-disk cache looks only at the file of the function it compiles. A kernel that inlines a function of another
+file would be served stale after that file changed, which a margin engine cannot afford. So the cache folder's name
+carries a digest of every source file of the rooms that hold compiled code, and of the compilers' versions.
 
 This is the lowest room: it reads the package's own files and nothing else, so that the rooms above need no I/O.
 """

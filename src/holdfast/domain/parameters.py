@@ -16,7 +16,6 @@ import msgspec
 
 from holdfast.domain.errors import InputError
 
-
 ROUNDING = 1e-9
 """Numbers of parameters this close count as equal where a bound is checked: decimals are not exact in doubles."""
 
