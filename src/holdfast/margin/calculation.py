@@ -19,7 +19,7 @@ from holdfast.margin.account import Account, Figures, account_of, assets_of, fig
 from holdfast.margin.build import build_table
 from holdfast.margin.orders import orders_requirement
 from holdfast.margin.table import AssetField, Component, Floats, GroupField, LineField, LineTag, RiskTable
-from holdfast.margin.twin import Workings, haircut, payoff_floor, workings_of
+from holdfast.margin.twin import OptionGroup, Workings, haircut, workings_of
 
 
 class BindingScenario(NamedTuple):
@@ -158,35 +158,13 @@ class Margin:
     def option_margins(self, underlying: str) -> list[OptionMargin]:
         """The standard model's margin of each expiry of an underlying's options, in venue's form (STD-4 to STD-8)."""
         groups = (g for g in self.workings.option_groups if self.table.groups[g.group].underlying == underlying)
-        return [self._option_margin(g.group, g.run) for g in groups]
+        return [self._option_margin(group) for group in groups]
 
-    def _option_margin(self, group: int, run: tuple[int, int]) -> OptionMargin:
-        rows = [self.table.arrays.lines[n] for n in self.account.line[run[0] : run[1]]]
-        quantities = self.account.quantity[run[0] : run[1]].tolist()
-        fields = self.table.arrays.groups[group]
-        value = sum(q * row[LineField.TODAY] for q, row in zip(quantities, rows, strict=True))
-        payoffs = [
-            sum(
-                q * row[LineField.PAR] * max(0.0, row[LineField.OPTION_SIGN] * (price - row[LineField.STRIKE]))
-                for q, row in zip(quantities, rows, strict=True)
-            )
-            for price in [0.0, *(row[LineField.STRIKE] for row in rows)]
-        ]
-        calls = sum(q for q, row in zip(quantities, rows, strict=True) if row[LineField.OPTION_SIGN] > 0.0)
-        isolated, bound, unclamped = [], [], []
-        for i in (0, 1):
-            required = sum(
-                abs(q) * row[LineField.OPTION_LONG_INITIAL + 2 * i + (0 if q > 0.0 else 1)]
-                for q, row in zip(quantities, rows, strict=True)
-            )
-            unpaired = fields[GroupField.UNPAIRED_INITIAL + i] * max(0.0, -calls)
-            isolated.append(float(value - required))
-            bound.append(float(payoff_floor(rows, quantities)[0] - unpaired))
-            unclamped.append(float(min(payoffs) - unpaired))
-        margin = [
-            max(a, b) if fields[GroupField.MAXIMUM_LOSS] > 0.0 else a for a, b in zip(isolated, bound, strict=True)
-        ]
-        return OptionMargin((margin[0], margin[1]), (isolated[0], isolated[1]), (unclamped[0], unclamped[1]))
+    def _option_margin(self, group: OptionGroup) -> OptionMargin:
+        unpaired = self.table.arrays.groups[group.group, GroupField.UNPAIRED_INITIAL :][:2] * group.unpaired
+        bound = [float(group.least_payoff[1] - charge) for charge in unpaired]
+        margin, isolated = ([float(group.value - r) for r in pair] for pair in (group.requirement, group.isolated))
+        return OptionMargin((margin[0], margin[1]), (isolated[0], isolated[1]), (bound[0], bound[1]))
 
     @property
     def ledger(self) -> dict[str, str]:

@@ -194,12 +194,12 @@ def _add_option(rates: OptionRates, line: Line, fields: Floats) -> None:
     fields[LineField.OPTION_SHORT_MAINTENANCE] = max(0.0, maintenance - mark)
 
 
-def unpaired_rates(parameters: AnyParameters, underlying: str, forward: float, par: float) -> tuple[float, float]:
-    """Initial and maintenance charge per net short call of an expiry (STD-8), numeraire."""
+def unpaired_rates(parameters: AnyParameters, underlying: str, forward: float) -> tuple[float, float]:
+    """Initial and maintenance charge per net short call of an expiry (STD-8), currency of the strike."""
     if not isinstance(parameters, StandardParameters):
         return 0.0, 0.0
     rates = option_rates(parameters, underlying)
-    return rates.unpaired_initial * forward * par, rates.unpaired_maintenance * forward * par
+    return rates.unpaired_initial * forward, rates.unpaired_maintenance * forward
 
 
 def empty_fields(lines: int) -> Floats:

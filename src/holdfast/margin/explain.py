@@ -192,10 +192,12 @@ def _option_group_shares(margin: Margin, group: OptionGroup, shares: Floats) -> 
         strike = float(row[LineField.STRIKE])
         net_by_strike[strike] = net_by_strike.get(strike, 0.0) + quantity
     net = sum(quantities)
+    calls = -sum(q for q, row in zip(quantities, rows, strict=True) if row[LineField.OPTION_SIGN] > 0.0)
+    per_call = float(fields[GroupField.UNPAIRED_INITIAL]) * group.unpaired / calls if calls > 0.0 else 0.0
     for n, (row, quantity) in enumerate(zip(rows, quantities, strict=True)):
         k = group.run[0] + n
-        if group.bound[0]:
-            shares[k] += _maximum_loss_share(group, row, quantity, float(fields[GroupField.UNPAIRED_INITIAL]))
+        if group.requirement[0] < group.isolated[0]:
+            shares[k] += _maximum_loss_share(group, row, quantity, per_call)
         else:
             side = LineField.OPTION_LONG_INITIAL + (0 if quantity > 0.0 else 1)
             shares[k] += abs(quantity) * row[side]
@@ -206,14 +208,14 @@ def _option_group_shares(margin: Margin, group: OptionGroup, shares: Floats) -> 
 
 
 def _maximum_loss_share(group: OptionGroup, row: Floats, quantity: float, unpaired: float) -> float:
+    """A position's part in the bound; `unpaired` is the whole charge on net short calls, per such call."""
+    settlement, least = group.least_payoff
     payoff = 0.0
-    if group.settlement is not None:
-        intrinsic = max(0.0, row[LineField.OPTION_SIGN] * (group.settlement - row[LineField.STRIKE]))
+    if least < 0.0:
+        intrinsic = max(0.0, row[LineField.OPTION_SIGN] * (settlement - row[LineField.STRIKE]))
         payoff = float(row[LineField.PAR] * intrinsic)
     share = quantity * (float(row[LineField.TODAY]) - payoff)
-    if group.unpaired > 0.0 and row[LineField.OPTION_SIGN] > 0.0:
-        share -= quantity * unpaired
-    return share
+    return share - quantity * unpaired if row[LineField.OPTION_SIGN] > 0.0 else share
 
 
 def _charge_shares(margin: Margin, shares: Floats) -> None:

@@ -26,7 +26,6 @@ from holdfast.margin.table import (
     TierField,
     UnderlyingField,
 )
-from holdfast.margin.values import par_value
 
 NEVER_REACHED = 1e300
 """Threshold of a tier that an asset with fewer tiers does not have; finite, so that differences are too."""
@@ -79,10 +78,9 @@ def _option_group_fields(plan: Plan, group: Group, n: int, fields: Floats) -> No
     if isinstance(parameters, StandardParameters):
         members = [i for i, g in zip(plan.instruments, plan.group_of_line, strict=True) if g == n and i is not None]
         forward = market.expiry_of(members[0]).forward
-        par = max(par_value(market, i) for i in members)
         fields[n, GroupField.MAXIMUM_LOSS] = float(charges.option_rates(parameters, group.underlying).maximum_loss)
         fields[n, GroupField.UNPAIRED_INITIAL : GroupField.UNPAIRED_MAINTENANCE + 1] = charges.unpaired_rates(
-            parameters, group.underlying, forward, par
+            parameters, group.underlying, forward
         )
 
 

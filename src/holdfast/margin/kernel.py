@@ -313,7 +313,7 @@ def option_group(
     arrays: Arrays, group: int, line: Integers, quantity: Floats, begin: int, end: int, out: Floats
 ) -> None:
     """Add the isolated-or-maximum-loss requirement (STD-8) and the netted charges of one option group to `out`."""
-    isolated_initial, isolated_maintenance, today, calls, net = 0.0, 0.0, 0.0, 0.0, 0.0
+    isolated_initial, isolated_maintenance, today, calls, par, net = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     strike_short, strike_net, strike = 0.0, 0.0, -1.0
     for k in range(begin, end):
         row, q = line[k], quantity[k]
@@ -325,6 +325,8 @@ def option_group(
         net += q
         if arrays.lines[row, OPTION_SIGN] > 0.0:
             calls += q
+            if q != 0.0:
+                par = max(par, arrays.lines[row, PAR])
         if arrays.lines[row, STRIKE] != strike:
             strike_short += max(0.0, -strike_net)
             strike, strike_net = arrays.lines[row, STRIKE], 0.0
@@ -332,7 +334,7 @@ def option_group(
     strike_short += max(0.0, -strike_net)
     if arrays.groups[group, MAXIMUM_LOSS] > 0.0:
         bound = today - payoff_floor(arrays, line, quantity, begin, end)
-        unpaired = max(0.0, -calls)
+        unpaired = max(0.0, -calls) * par
         isolated_initial = min(isolated_initial, bound + arrays.groups[group, UNPAIRED] * unpaired)
         isolated_maintenance = min(isolated_maintenance, bound + arrays.groups[group, UNPAIRED + 1] * unpaired)
     short = max(0.0, -net)

@@ -162,7 +162,7 @@ def by_sign(arrays: Arrays, line: int, quantity: float, field: int) -> float:
 @compiled
 def option_group_bound(arrays: Arrays, line: Integers, low: Floats, high: Floats, begin: int, end: int) -> float:
     """A number at least the initial options and netted components of one option group (ORD-5, ORD-6)."""
-    isolated, calls, net, today = 0.0, 0.0, 0.0, 0.0
+    isolated, calls, par, net, today = 0.0, 0.0, 0.0, 0.0, 0.0
     strike_short, strike_net, strike = 0.0, 0.0, -1.0
     for k in range(begin, end):
         row = line[k]
@@ -171,6 +171,8 @@ def option_group_bound(arrays: Arrays, line: Integers, low: Floats, high: Floats
         net += low[k]
         if arrays.lines[row, OPTION_SIGN] > 0.0:
             calls += low[k]
+            if low[k] != 0.0 or high[k] != 0.0:
+                par = max(par, arrays.lines[row, PAR])
         if arrays.lines[row, STRIKE] != strike:
             strike_short += max(0.0, -strike_net)
             strike, strike_net = arrays.lines[row, STRIKE], 0.0
@@ -188,7 +190,7 @@ def option_group_bound(arrays: Arrays, line: Integers, low: Floats, high: Floats
                 lost = arrays.lines[row, TODAY] - arrays.lines[row, PAR] * intrinsic
                 at_price += worst_end(lost, low[k], high[k])
             loss = max(loss, at_price)
-        isolated = min(isolated, loss + arrays.groups[group, UNPAIRED] * max(0.0, -calls))
+        isolated = min(isolated, loss + arrays.groups[group, UNPAIRED] * (max(0.0, -calls) * par))
     netted = arrays.groups[group, STRIKE_NET] * strike_short + arrays.groups[group, EXPIRY_NET] * max(0.0, -net)
     return isolated + netted
 

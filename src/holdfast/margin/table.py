@@ -76,7 +76,7 @@ class GroupField(enum.IntEnum):
 
     BASIS_FACTOR = 0
     MAXIMUM_LOSS = 1  # 1 where the isolated requirement competes with the maximum loss
-    UNPAIRED_INITIAL = 2  # per net short call, numeraire
+    UNPAIRED_INITIAL = 2  # per net short call, in the currency of the strike
     UNPAIRED_MAINTENANCE = 3
     STRIKE_NET_INITIAL = 4  # on net short quantity per strike
     STRIKE_NET_MAINTENANCE = 5

@@ -69,20 +69,25 @@ class UnderlyingScan:
 
 @dataclass
 class OptionGroup:
-    """What the standard model did with one option group.
+    """What the standard model did with one option group; pairs are (initial, maintenance).
 
     Attributes:
+        group: Index of the group.
         run: Its positions.
-        bound: Whether the maximum loss binds, for (initial, maintenance).
-        settlement: The settlement price of the maximum loss; None where no payoff is below 0.
-        unpaired: Net short calls.
+        value: Value today.
+        isolated: Sum of the requirements of the positions alone.
+        least_payoff: The settlement price of the least payoff, and that payoff, before the clamp at 0.
+        unpaired: Net short calls times the par of the currency of their strikes.
+        requirement: What is required: the smaller of isolated and bound.
     """
 
     group: int
     run: Run
-    bound: tuple[bool, bool]
-    settlement: float | None
+    value: float
+    isolated: tuple[float, float]
+    least_payoff: tuple[float, float]
     unpaired: float
+    requirement: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -239,41 +244,42 @@ def _option_group(arrays: Arrays, account: Account, run: Run, workings: Workings
     quantities = [float(account.quantity[k]) for k in range(*run)]
     group = int(arrays.tags[account.line[run[0]], LineTag.GROUP])
     fields = arrays.groups[group]
-    isolated, today, calls, net = [0.0, 0.0], 0.0, 0.0, 0.0
+    isolated, today, calls, par, net = [0.0, 0.0], 0.0, 0.0, 0.0, 0.0
     for row, quantity in zip(rows, quantities, strict=True):
         side = LineField.OPTION_LONG_INITIAL + (0 if quantity > 0.0 else 1)
         isolated[0] += abs(quantity) * row[side]
         isolated[1] += abs(quantity) * row[side + 2]
         today += quantity * row[LineField.TODAY]
         net += quantity
-        calls += quantity if row[LineField.OPTION_SIGN] > 0.0 else 0.0
-    binds, settlement, unpaired = [False, False], None, max(0.0, -calls)
+        if row[LineField.OPTION_SIGN] > 0.0:
+            calls += quantity
+            par = max(par, row[LineField.PAR]) if quantity != 0.0 else par
+    least = min(payoffs(rows, quantities), key=lambda at: at[1])
+    worked = OptionGroup(group, run, today, (isolated[0], isolated[1]), least, max(0.0, -calls) * par)
     if fields[GroupField.MAXIMUM_LOSS] > 0.0:
-        floor, settlement = payoff_floor(rows, quantities)
+        bound = today - min(0.0, least[1])
         for i in range(2):
-            bound = today - floor + fields[GroupField.UNPAIRED_INITIAL + i] * unpaired
-            binds[i] = bool(bound < isolated[i])
-            isolated[i] = min(isolated[i], bound)
+            isolated[i] = min(isolated[i], bound + fields[GroupField.UNPAIRED_INITIAL + i] * worked.unpaired)
+    worked.requirement = (isolated[0], isolated[1])
     short, strike_short = max(0.0, -net), _short_by_strike(rows, quantities)
     for i, start in enumerate((INITIAL, MAINTENANCE)):
         out[start + Component.OPTIONS] += isolated[i]
         out[start + Component.NETTED] += (
             fields[GroupField.STRIKE_NET_INITIAL + i] * strike_short + fields[GroupField.EXPIRY_NET_INITIAL + i] * short
         )
-    workings.option_groups.append(OptionGroup(group, run, (binds[0], binds[1]), settlement, unpaired))
+    workings.option_groups.append(worked)
 
 
-def payoff_floor(rows: list[Floats], quantities: list[float]) -> tuple[float, float | None]:
-    """Least payoff over {0, strikes}, at most 0, and the settlement price where it is (None if 0): STD-8."""
-    floor, settlement = 0.0, None
+def payoffs(rows: list[Floats], quantities: list[float]) -> list[tuple[float, float]]:
+    """Settlement price and payoff for each of {0, strikes} (STD-8)."""
+    result = []
     for price in [0.0, *(float(row[LineField.STRIKE]) for row in rows)]:
         payoff = 0.0
         for row, quantity in zip(rows, quantities, strict=True):
             intrinsic = max(0.0, row[LineField.OPTION_SIGN] * (price - row[LineField.STRIKE]))
             payoff += quantity * (row[LineField.PAR] * intrinsic)
-        if payoff < floor:
-            floor, settlement = payoff, price
-    return floor, settlement
+        result.append((price, float(payoff)))
+    return result
 
 
 def _short_by_strike(rows: list[Floats], quantities: list[float]) -> float:
@@ -312,6 +318,3 @@ def haircut(asset: Floats, value: float, column: int) -> float:
             part = min(part, tiers[n + 1][TierField.ABOVE] - tier[TierField.ABOVE])
         loss += max(0.0, part) * tier[TierField.INITIAL + column]
     return float(loss)
-
-
-assert COMPONENTS * 2 + 1 == MARGIN_FIELDS
