@@ -183,7 +183,7 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     assert_refused(run("margin", "--model", "nothing"), "nothing", "deribit-standard")
     assert_refused(run("margin", "--model", "dydx"), "options[BTC]")
     assert_refused(run("margin", "--decay", "0.9"), "--model tail")
-    assert_refused(run("margin", "--model", "tail", "--decay", "1.5"), "(0, 1)")
+    assert_refused(run("margin", "--model", "tail", "--decay", "1.5"), "decay", "1.5")
     assert_refused(run("margin", "--market", examples.path("btc_chain_2021-10-21.csv")), "PORTFOLIO")
     trades = tmp_path / "trades.json"
     trades.write_text('[{"instrument": "BTC-1OCT21-60000-C", "quantity": 1}]')
@@ -246,3 +246,34 @@ def test_the_full_chain_of_the_shared_data(tmp_path: Path) -> None:
     found = answer("margin", held, "--market", SHARED / "deribit_btc_chain_2025-12-05.parquet")
     assert found["time"].startswith("2025-12-05T01:")
     assert found["initial_margin"] > 0.0
+
+
+def test_balances_can_be_added_to_a_list_of_positions(tmp_path: Path) -> None:
+    positions = tmp_path / "positions.json"
+    positions.write_text(
+        '[{"instrument_name": "BTC-26NOV21-70000-C", "size": -1.0, "average_price": 0.05, "kind": "option"}]'
+    )
+    bare = run("margin", str(positions), "--json")
+    assert "there are no balances" in bare.stderr
+    backed = run("margin", str(positions), "--balance", "btc=1.5", "--balance", "USDC=10", "--json")
+    assert "there are no balances" not in backed.stderr
+    difference = json.loads(backed.stdout)["equity"] - json.loads(bare.stdout)["equity"]
+    assert difference == pytest.approx(1.5 * holdfast.examples.chain_market().asset_price("BTC").price + 10.0)
+    assert_refused(run("margin", str(positions), "--balance", "BTC"), "--balance", "BTC=1.5")
+    assert_refused(run("margin", str(positions), "--balance", "BTC=x"), "--balance BTC", "x")
+
+
+def test_an_isolated_part_below_maintenance_is_said(tmp_path: Path) -> None:
+    part = {"balances": {"USDC": 1.0}, "positions": [{"instrument": "BTC-26NOV21-70000-C", "quantity": -1.0}]}
+    portfolio = tmp_path / "portfolio.json"
+    portfolio.write_text(json.dumps({"balances": {"BTC": 5.0}, "isolated": {"bad \x1b[2J part": part}}))
+    result = run("margin", str(portfolio))
+    assert "isolated bad \\x1b[2J part: equity is below maintenance margin: liquidatable" in " ".join(
+        result.stdout.split()
+    )
+    assert "\x1b[2J" not in result.stdout
+
+
+def test_a_scenario_of_the_tail_model_has_its_dates() -> None:
+    answer = json.loads(run("margin", "--model", "tail", "--json").stdout)
+    assert " to 20" in answer["binding_scenarios"]["BTC"]["scenario"]

@@ -186,8 +186,8 @@ class Reference:
         if d is None:
             return 1.0, 1.0, gains, w
         t, rate = self.years(example), self.market.expiry_of(example).rate
-        long = d.long * math.exp(-t * (rate * d.long_rate_factor + d.long_rate_add))
-        short = d.short / math.exp(-t * (rate * d.short_rate_factor + d.short_rate_add))
+        long = d.long * math.exp(-t * (max(rate, 0.0) * d.long_rate_factor + d.long_rate_add))
+        short = d.short / math.exp(-t * (max(rate, 0.0) * d.short_rate_factor + d.short_rate_add))
         return long, min(1.0 / self.discount(example), short), gains, w
 
     def results(self, held, assets):
@@ -311,7 +311,8 @@ class Reference:
         floor = min(0.0, payoff(0.0), *(payoff(i.strike) for i, _ in members))
         calls = sum(q for i, q in members if i.is_call)
         forward = self.market.expiry_of(members[0][0]).forward
-        unpaired = (r.unpaired_initial, r.unpaired_maintenance)[n] * forward * max(pars.values()) * max(0.0, -calls)
+        par = max((pars[i] for i, q in members if i.is_call and q), default=0.0)
+        unpaired = (r.unpaired_initial, r.unpaired_maintenance)[n] * forward * par * max(0.0, -calls)
         return min(isolated, sum(q * self.today(i) for i, q in members) - floor + unpaired)
 
     def offsets(self, held, n, out):

@@ -93,7 +93,7 @@ def market(*, peg=1.0, numeraire="USD", confidence=1.0, near_confidence=1.0):
         },
         volatilities={n: 0.6 for n in NAMES if n.startswith("BTC") and (SETTLING in n or EXPIRING in n)}
         | {n: 0.7 if n.endswith("P") else 0.55 for n in NAMES if n.startswith("BTC") and NEAR in n and n[-1] in "CP"},
-        open_interest={"BTC-PERPETUAL": 3e7, "BTC_USDC-PERPETUAL": 400.0, f"BTC-{FAR}": 1e9},
+        open_interest={"BTC-PERPETUAL": 3e7, "BTC_USDC-PERPETUAL": 400.0, f"BTC-{FAR}": 1e9, f"BTC_USDC-{NEAR}": 0.0},
     )
     ether = Underlying(
         Price(2_000.0, confidence),
@@ -103,7 +103,7 @@ def market(*, peg=1.0, numeraire="USD", confidence=1.0, near_confidence=1.0):
             at[FAR]: Expiry(2_080.0, -0.01, svi=SVI(0.05, 0.2, 0.1, 0.0, 0.3, 0.5)),
         },
         volatilities={n: 0.8 for n in NAMES if n.startswith("ETH") and NEAR in n and n[-1] in "CP"},
-        open_interest={"ETH-PERPETUAL": 1e6},
+        open_interest={"ETH-PERPETUAL": 1e6, "ETH_USDC-PERPETUAL": 0.0, f"ETH-{NEAR}": 0.0},
     )
     return Market(NOW, {"BTC": bitcoin, "ETH": ether}, {"USDC": Price(peg, 0.99)}, numeraire)
 

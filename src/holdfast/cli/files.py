@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from holdfast.domain.errors import InputError, MissingLibraryError
 from holdfast.domain.market import Market
 from holdfast.domain.market_formats import load_market, market_from_chain
@@ -26,6 +28,8 @@ TIME_COLUMNS = ("time", "ts", "timestamp", "date", "datetime")
 """Names that the time column of a history may have."""
 HORIZON_DAYS = 2
 """Length of a move of the tail model: the margin period of risk."""
+STALE_DAYS = 7
+"""A history that ends longer than this before the market is said to."""
 _TRADE_FIELDS = ("instrument", "quantity", "price")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -113,7 +117,7 @@ def read_history(path: Path) -> tuple[tuple[int, ...], dict[str, tuple[float, ..
 
 def _tail(history: Path | None, decay: float | None, market: Market) -> "AnyParameters":
     """The tail model on two-day moves of prices known at the market's instant."""
-    from holdfast.margin.history import joint_moves
+    from holdfast.margin.history import joint_moves, whole_windows
     from holdfast.margin.presets import tail
 
     if history is None:
@@ -130,9 +134,27 @@ def _tail(history: Path | None, decay: float | None, market: Market) -> "AnyPara
     horizon = max(1, round(HORIZON_DAYS * NANOSECONDS_PER_DAY / step))
     cut = {name: series[:known] for name, series in prices.items()}
     moves = joint_moves(times, cut, horizon=horizon, step=step, decay=decay)
+    late = (market.time - times[-1]) // NANOSECONDS_PER_DAY
+    ended = f", ending {late} days before the market" if late > STALE_DAYS else ""
     filtered = "plain" if decay is None else f"volatility-filtered with decay {decay:g}"
-    provenance = f"{source}, {format_time(times[0])} to {format_time(times[-1])}, {HORIZON_DAYS}-day moves, {filtered}"
-    return tail(moves, provenance=provenance)
+    provenance = (
+        f"{source}, {format_time(times[0])} to {format_time(times[-1])}, {HORIZON_DAYS}-day moves, {filtered}{ended}"
+    )
+    windows = zip(times, times[horizon:], whole_windows(times, horizon=horizon, step=step).tolist(), strict=False)
+    labels = tuple(f"{format_time(a)[:10]} to {format_time(b)[:10]}" for a, b, is_whole in windows if is_whole)
+    return tail(moves, provenance=provenance, labels=labels)
+
+
+def with_balances(portfolio: Portfolio, given: Sequence[str]) -> Portfolio:
+    """The portfolio with balances added that are written as ASSET=AMOUNT."""
+    balances = dict(portfolio.balances)
+    for item in given:
+        name, equals, amount = item.partition("=")
+        if not equals:
+            raise InputError("malformed", "--balance", item, "write it like BTC=1.5")
+        asset = asset_name(name)
+        balances[asset] = balances.get(asset, 0.0) + number(amount, f"--balance {asset}")
+    return msgspec.structs.replace(portfolio, balances=balances)
 
 
 def _step(times: Sequence[int], source: str) -> int:

@@ -46,6 +46,10 @@ Decay = Annotated[
     float | None,
     typer.Option("--decay", help="For --model tail: filter moves by volatility, decay in (0, 1), for example 0.94."),
 ]
+Balances = Annotated[
+    list[str] | None,
+    typer.Option("--balance", help="Add a balance, as in BTC=1.5; for position lists, which have none. Repeatable."),
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Why the margin is what it is, and what would change it.")]
 WhatIfFile = Annotated[
     Path | None,
@@ -66,6 +70,7 @@ def margin(
     model: Model = "portfolio",
     history: HistoryFile = None,
     decay: Decay = None,
+    balance: Balances = None,
     explain: Explain = False,
     what_if: WhatIfFile = None,
     json_: Json = False,
@@ -74,6 +79,9 @@ def margin(
     from holdfast.cli import files
 
     held, priced = _portfolio_and_market(portfolio, market, what_if)
+    held = files.with_balances(held, balance or ())
+    if held.positions and not held.balances:
+        note("there are no balances: equity is profit and option value only; add them with --balance BTC=1.5")
     parameters = files.read_parameters(model, history, decay, priced)
     if model == "tail":
         note(f"moves from {getattr(parameters, 'provenance', '')}")

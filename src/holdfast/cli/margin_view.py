@@ -52,10 +52,12 @@ def show(
         _show_explanation(console, margin, explanation)
     if margin.isolated:
         console.print(_isolated(margin))
+        for name, part in margin.isolated.items():
+            _say(console, _verdict(part, f"isolated {report.printable(name)}: "))
 
 
 def _show_title(console: Console, margin: Margin) -> None:
-    name = margin.portfolio.name
+    name = report.printable(margin.portfolio.name)
     console.print()
     console.print(Text(f" Margin of {name}" if name else " Margin", style="bold"))
     parameters, market = margin.parameters, margin.market
@@ -190,7 +192,7 @@ def _isolated(margin: Margin) -> Table:
     table = _table("isolated", "equity", "initial", "maintenance", "available", title="Isolated parts, margined apart")
     for name, part in margin.isolated.items():
         amounts = (part.equity, part.initial_margin, part.maintenance_margin)
-        table.add_row(name, *map(_money, amounts), _money(part.available, signed=True))
+        table.add_row(report.printable(name), *map(_money, amounts), _money(part.available, signed=True))
     return table
 
 

@@ -19,6 +19,8 @@ from holdfast.domain.reading import check_finite, located
 from holdfast.domain.units import NANOSECONDS_PER_YEAR, check_time, format_time
 
 DOLLAR = "USD"
+RATE_MAXIMUM = 10.0
+"""Largest size of a rate: a thousand per cent a year keeps every discount factor a normal number."""
 
 T = TypeVar("T")
 
@@ -79,6 +81,9 @@ class Expiry(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         _check_positive("forward", self.forward)
         check_finite(self.rate, "rate")
+        _check_range(
+            "rate", self.rate, abs(self.rate) <= RATE_MAXIMUM, f"give an annual fraction within ±{RATE_MAXIMUM:g}"
+        )
         for field in ("forward_confidence", "rate_confidence", "volatility_confidence", "settled_fraction"):
             _check_fraction(field, getattr(self, field))
 

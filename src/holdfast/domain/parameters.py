@@ -76,6 +76,7 @@ class GuardRails(Parameters, frozen=True):
         regime: The rule the floors come from, as text for reports.
         confidence: Least confidence of a statistical model (0.99 in EMIR RTS 153/2013 art. 24 for non-OTC contracts).
         offset_cap: Largest share of the benefit of offsets between underlyings that may be granted (0.80 in art. 27).
+        minimum_factor: Least maintenance factor of a scan; with a floor above 0 the initial factor may not be below it.
         minimum_rate: Least maintenance rate on the notional of a perpetual or future.
         minimum_scan: Least price move, as a fraction, that full-weight scenarios must reach in both directions.
         minimum_scenarios: Least number of historical scenarios.
@@ -84,12 +85,20 @@ class GuardRails(Parameters, frozen=True):
     regime: str = "none"
     confidence: float = 0.0
     offset_cap: float = 1.0
+    minimum_factor: float = 0.0
     minimum_rate: float = 0.0
     minimum_scan: float = 0.0
     minimum_scenarios: int = 1
 
     def __post_init__(self) -> None:
         _all_finite(self, "rails", minimum=0.0)
+
+
+def _check_factors(rails: GuardRails, initial: float, maintenance: float) -> None:
+    """Refuse scan factors that are no numbers or under the rails."""
+    least = rails.minimum_factor
+    _finite("maintenance_factor", maintenance, minimum=least)
+    _finite("initial_factor", initial, minimum=maintenance if least > 0.0 else 0.0)
 
 
 class HaircutTier(Parameters, frozen=True):
@@ -464,8 +473,8 @@ class PortfolioParameters(ModelParameters, frozen=True, kw_only=True, tag="portf
     def __post_init__(self) -> None:
         if not self.scenarios:
             raise InputError("missing-field", "scenarios", (), "give at least one scenario")
-        _finite("initial_factor", self.initial_factor, minimum=0.0)
-        _finite("maintenance_factor", self.maintenance_factor, minimum=0.0)
+        _finite("settlement_window_seconds", self.settlement_window_seconds, minimum=0.0)
+        _check_factors(self.rails, self.initial_factor, self.maintenance_factor)
         if self.skew is None and any(s.volatility.is_skew for s in self.scenarios):
             raise InputError("missing-field", "skew", None, "skew scenarios need the sizes of their twists")
         reach = self.rails.minimum_scan
@@ -491,6 +500,7 @@ class TailParameters(ModelParameters, frozen=True, kw_only=True, tag="tail"):
         initial_factor: Multiplies the expected shortfall for initial margin.
         maintenance_factor: Multiplies it for maintenance margin.
         provenance: Where the moves come from.
+        labels: What each scenario was, such as its dates; none, or one per scenario.
     """
 
     confidence_level: float
@@ -500,16 +510,21 @@ class TailParameters(ModelParameters, frozen=True, kw_only=True, tag="tail"):
     initial_factor: float = 1.0
     maintenance_factor: float = 0.8
     provenance: str = ""
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _finite("confidence_level", self.confidence_level, minimum=self.rails.confidence, maximum=1.0)
         _finite("offset_cap", self.offset_cap, minimum=0.0, maximum=self.rails.offset_cap)
         _finite("volatility_response", self.volatility_response, minimum=0.0)
+        _check_factors(self.rails, self.initial_factor, self.maintenance_factor)
         counts = {name: len(moves) for name, moves in self.moves.items()}
         if len(set(counts.values())) != 1:
             raise InputError("out-of-range", "moves", counts, "give every underlying the same number of scenarios")
         if self.scenario_count < self.rails.minimum_scenarios:
             raise InputError("out-of-range", "moves", counts, f"give at least {self.rails.minimum_scenarios} scenarios")
+        if self.labels and len(self.labels) != self.scenario_count:
+            advice = f"give {self.scenario_count} labels, one per scenario, or none"
+            raise InputError("out-of-range", "labels", len(self.labels), advice)
         if self.tail_mass < 1.0:
             raise InputError(
                 "out-of-range",

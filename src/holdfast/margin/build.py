@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from holdfast.domain.errors import InputError
 from holdfast.domain.instruments import Instrument
 from holdfast.domain.market import Market
 from holdfast.domain.parameters import AnyParameters
@@ -37,7 +38,12 @@ def build_table(
     Raises:
         InputError: A price, volatility or parameter is missing, or an option has expired.
     """
-    plan = plan_lines(parameters, market, instruments, assets)
+    with np.errstate(all="ignore"):  # What overflows is found, and refused by name, at the end.
+        return _build(plan_lines(parameters, market, instruments, assets))
+
+
+def _build(plan: Plan) -> RiskTable:
+    parameters, market = plan.parameters, plan.market
     terms = terms_of(plan)
     columns, basis = columns_of(parameters, plan.underlyings), basis_columns_of(parameters, plan.underlyings)
     expiries, options = expiry_rows(plan, terms, columns), option_columns(plan, terms)
@@ -63,6 +69,7 @@ def build_table(
         model=fields.model_fields(parameters, market),
         today=lines[:, LineField.TODAY].copy(),
     )
+    _check_finite(plan, arrays)
     return RiskTable(
         arrays=arrays,
         line_of_instrument={i: n for n, i in enumerate(plan.instruments) if i is not None},
@@ -77,6 +84,26 @@ def build_table(
         parameters=parameters,
         time=market.time,
     )
+
+
+def _check_finite(plan: Plan, arrays: Arrays) -> None:
+    """Refuse a table with a number that is none: a margin of it would look like an answer."""
+    for n, name in enumerate(plan.names):
+        for what, row in (
+            ("value", arrays.lines[n]),
+            ("value in scenarios", arrays.values[n]),
+            ("basis", arrays.basis[n]),
+        ):
+            if not np.isfinite(row).all():
+                advice = (
+                    "check its price, forward, volatility and rate, and the scenarios, for numbers out of proportion"
+                )
+                raise InputError("out-of-range", f"{name}.{what}", float(row[~np.isfinite(row)][0]), advice)
+    for what, array in (("multipliers", arrays.multipliers), ("factors", arrays.model), ("assets", arrays.assets)):
+        if not np.isfinite(array).all():
+            raise InputError(
+                "out-of-range", what, None, "check the model's numbers and rates for some out of all proportion"
+            )
 
 
 def _tags(plan: Plan, multipliers: Floats) -> Integers:

@@ -5,11 +5,13 @@ is data: figures with names, and the table and account they came from, so that e
 (`solve`) can be worked out from the same numbers.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from holdfast.domain.errors import InputError
 from holdfast.domain.instruments import Instrument, Kind
 from holdfast.domain.market import Market
 from holdfast.domain.parameters import AnyParameters
@@ -220,5 +222,15 @@ def calculate(
     if portfolio.orders:
         added = orders_requirement(table, account, portfolio.orders, figures.initial_margin)
         figures = replace(figures, initial=figures.initial | {Component.ORDERS.label: added})
+    _check_finite(figures)
     isolated = {name: calculate(part, market, parameters) for name, part in portfolio.isolated.items()}
     return Margin(portfolio, market, table, account, figures, isolated)
+
+
+def _check_finite(figures: Figures) -> None:
+    """Refuse figures that are no numbers, which no comparison would ever call unsafe."""
+    for name in ("equity", "initial_margin", "maintenance_margin"):
+        value = getattr(figures, name)
+        if not math.isfinite(value):
+            advice = "look for quantities, prices or factors out of all proportion"
+            raise InputError("out-of-range", name, value, advice)

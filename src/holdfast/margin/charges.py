@@ -168,7 +168,10 @@ def _add_future(rates: FutureRates, line: Line, market: Market, fields: Floats) 
     notional = abs(line.today) if rates.notional == "mark" else line.notional * par
     initial = rates.initial
     if rates.open_interest is not None:
-        interest = market.underlying(line.instrument.underlying).open_interest.get(line.instrument.name, 0.0)
+        interest = market.underlying(line.instrument.underlying).open_interest.get(line.instrument.name)
+        if interest is None:
+            advice = "add it to the market, 0 if there is none: the initial rate rises with it"
+            raise InputError("missing-field", f"open_interest[{line.instrument.name}]", None, advice)
         initial = rates.open_interest.scaled(initial, interest * abs(line.today))
     for side in (LineField.CHARGE_LONG_INITIAL, LineField.CHARGE_SHORT_INITIAL):
         fields[side] += notional * initial

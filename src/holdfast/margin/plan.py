@@ -119,4 +119,4 @@ def _line_order(instrument: Instrument) -> tuple[int, bool, float, bool, str]:
 def _check_not_expired(instrument: Instrument, market: Market) -> None:
     if instrument.expiry is not None and instrument.expiry < market.time:
         advice = f"settle it first: the market's time is {(market.time - instrument.expiry) / NANOSECONDS:.0f} s later"
-        raise InputError("expired-option", instrument.name, instrument.expiry, advice)
+        raise InputError(f"expired-{instrument.kind}", instrument.name, instrument.expiry, advice)

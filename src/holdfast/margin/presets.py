@@ -37,6 +37,7 @@ EMIR = GuardRails(
     regime="EMIR RTS 153/2013",
     confidence=0.99,  # art. 24, other than OTC
     offset_cap=0.80,  # art. 27
+    minimum_factor=0.8,  # ours: floor of the maintenance factor of a scan
     minimum_rate=0.03,  # ours: floor of the maintenance rate of a perpetual
     minimum_scan=0.10,  # ours: floor of the scan's width
     minimum_scenarios=250,  # art. 25: at least twelve months of days
@@ -121,12 +122,15 @@ def portfolio() -> PortfolioParameters:
     )
 
 
-def tail(moves: Mapping[str, tuple[float, ...]], *, provenance: str = "") -> TailParameters:
+def tail(
+    moves: Mapping[str, tuple[float, ...]], *, provenance: str = "", labels: tuple[str, ...] = ()
+) -> TailParameters:
     """Holdfast's own tail model on historical moves (`history` makes them from prices).
 
     Args:
         moves: Relative price moves per underlying, one per joint scenario.
         provenance: Where the prices came from.
+        labels: What each scenario was; none, or one per scenario.
     """
     return TailParameters(
         name="tail",
@@ -143,6 +147,7 @@ def tail(moves: Mapping[str, tuple[float, ...]], *, provenance: str = "") -> Tai
         ),
         collateral={"USD": DOLLAR, "USDC": STABLE, "USDT": STABLE} | _coins(scanned=True),
         provenance=provenance,
+        labels=labels,
         rails=EMIR,
     )
 
@@ -297,8 +302,8 @@ def load_parameters(source: bytes | str) -> AnyParameters:
     """
     try:
         return msgspec.json.decode(source, type=StandardParameters | PortfolioParameters | TailParameters)
-    except InputError:
-        raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
         advice = "give a JSON object with `type` and the model's fields"
         raise InputError("malformed", "parameters", str(error), advice) from error

@@ -178,11 +178,17 @@ def _number(value: float | None) -> float | None:
     return float(value) + 0.0
 
 
+def printable(text_: str) -> str:
+    """A text from outside with what could steer a terminal, or cannot be written, shown as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text_)
+
+
 def title(margin: Margin) -> str:
     """What was margined, by which model, at which instant, in which money."""
     model = f"{margin.parameters.name} model, version {margin.parameters.version}"
     instant = format_time(margin.market.time)
-    return f"Margin of {margin.portfolio.name or 'a portfolio'}: {model}, {instant}, in {margin.market.numeraire}"
+    name = printable(margin.portfolio.name) or "a portfolio"
+    return f"Margin of {name}: {model}, {instant}, in {margin.market.numeraire}"
 
 
 def rows(margin: Margin) -> list[tuple[str, float, float]]:

@@ -82,7 +82,10 @@ def tail_columns(parameters: TailParameters, underlyings: tuple[str, ...]) -> Co
     moves = np.array([parameters.moves[u] for u in underlyings], np.float64).reshape(len(underlyings), count)
     zeros = np.zeros(width)
     return Columns(
-        tuple(f"history {s + 1}" for s in range(count)), (), 1.0 + padded(moves, width), Shocks(zeros, zeros, zeros)
+        parameters.labels or tuple(f"history {s + 1}" for s in range(count)),
+        (),
+        1.0 + padded(moves, width),
+        Shocks(zeros, zeros, zeros),
     )
 
 
@@ -119,8 +122,9 @@ def option_value_multipliers(
     """M₊ and M₋ of an expiry's options (PM-7)."""
     if discounts is None:
         return 1.0, 1.0
-    long = _bounded(-years * (rate * discounts.long_rate_factor + discounts.long_rate_add))
-    short = _bounded(-years * (rate * discounts.short_rate_factor + discounts.short_rate_add))
+    floored = max(rate, 0.0)
+    long = _bounded(-years * (floored * discounts.long_rate_factor + discounts.long_rate_add))
+    short = _bounded(-years * (floored * discounts.short_rate_factor + discounts.short_rate_add))
     return discounts.long * float(exp(long)), min(1.0 / discount, discounts.short / float(exp(short)))
 
 

@@ -17,7 +17,8 @@ from holdfast.domain.parameters import AnyParameters
 from holdfast.margin.account import Account, figures_of
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.margin.charges import coins_per_unit
-from holdfast.margin.table import Component, LineField, LineTag
+from holdfast.margin.orders import orders_requirement
+from holdfast.margin.table import LineField, LineTag
 from holdfast.margin.values import option_volatility
 from holdfast.pricing.elementary import exp
 
@@ -251,4 +252,5 @@ def available_after(margin: Margin, instrument: Instrument, quantity: float) -> 
     asset_line = table.line_of_asset[table.assets[int(table.arrays.tags[line, LineTag.ASSET])]]
     paid = quantity * float(table.arrays.lines[line, LineField.IN_ASSET])
     after: Account = margin.account.with_change({line: quantity, asset_line: -paid})
-    return figures_of(table, after).available - margin.figures.initial[Component.ORDERS.label]
+    figures = figures_of(table, after)
+    return figures.available - orders_requirement(table, after, margin.portfolio.orders, figures.initial_margin)

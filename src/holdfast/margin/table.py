@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from holdfast.domain.instruments import Instrument
 from holdfast.domain.parameters import AnyParameters
-from holdfast.pricing.vectors import LANES_NARROW
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int32]
 
 CACHE_LINE_BYTES = 64
-BASIS_COLUMNS = LANES_NARROW
-"""Columns of the second reduction: one register, of which two are used and the rest repeat them."""
 
 
 def cache_aligned(array: Floats) -> Floats:
@@ -128,7 +125,7 @@ class Multiplier(enum.IntEnum):
 
 
 class Component(enum.IntEnum):
-    """Parts of a requirement, in the order in which they are summed."""
+    """Parts of a requirement, in the order in which they are summed; all ≥ 0 but OPTIONS, which STD-8 explains."""
 
     SCAN = 0
     OPTIONS = 1

@@ -12,7 +12,6 @@ import numpy as np
 from holdfast.margin.account import Account, Figures, named_figures
 from holdfast.margin.kernel import INITIAL, MAINTENANCE
 from holdfast.margin.table import (
-    COMPONENTS,
     MARGIN_FIELDS,
     Arrays,
     AssetField,
