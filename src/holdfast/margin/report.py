@@ -225,27 +225,27 @@ def text(margin: Margin) -> str:
 
 def html(margin: Margin) -> str:
     """The margin as a self-contained table for notebooks."""
-    figures = "".join(_cells([_FIGURE_WORDS[name], getattr(margin, name), ""]) for name in FIGURES)
-    body = "".join(_cells(row) for row in rows(margin))
+    figures = "".join(_row(_FIGURE_WORDS[name], [f"{getattr(margin, name):,.2f}", ""]) for name in FIGURES)
+    body = "".join(_row(name, [f"{initial:,.2f}", f"{upkeep:,.2f}"]) for name, initial, upkeep in rows(margin))
     bindings = "; ".join(f"{u} binds at {b.label}: {b.result:,.2f}" for u, b in margin.binding_scenarios.items())
     notes = ". ".join(note for note in (verdict(margin), bindings) if note)
     parts = "".join(
         f"<details><summary>isolated {_escaped(n)}</summary>{html(m)}</details>" for n, m in margin.isolated.items()
     )
     return (
-        f'<div><table style="font-variant-numeric: tabular-nums"><caption>{_escaped(title(margin))}</caption>'
+        f'<div><p style="margin: 0.5em 0"><strong>{_escaped(title(margin))}</strong></p>'
+        '<table style="border-collapse: collapse; font-variant-numeric: tabular-nums">'
         f"<tbody>{figures}</tbody>"
-        f"<tbody><tr><th>component</th><th>initial</th><th>maintenance</th></tr>{body}</tbody></table>"
-        f"<p>{_escaped(notes)}</p>{parts}</div>"
+        f'<tbody style="border-top: 1px solid #888">{_row("component", ["initial", "maintenance"], "th")}{body}</tbody>'
+        f'</table><p style="margin: 0.5em 0">{_escaped(notes)}</p>{parts}</div>'
     )
 
 
-def _cells(row: tuple[str, float, float] | list[Any]) -> str:
-    name, *values = row
-    numbers = (f"{value:,.2f}" if isinstance(value, float) else value for value in values)
-    return (
-        f"<tr><th>{_escaped(name)}</th>" + "".join(f'<td style="text-align: right">{n}</td>' for n in numbers) + "</tr>"
-    )
+def _row(name: str, cells: list[str], tag: str = "td") -> str:
+    """A table row: a name on the left, texts on the right."""
+    style = "padding: 0.15em 0.8em; text-align:"
+    head = f'<{tag} style="{style} left">{_escaped(name)}</{tag}>'
+    return f"<tr>{head}" + "".join(f'<{tag} style="{style} right">{cell}</{tag}>' for cell in cells) + "</tr>"
 
 
 def _escaped(text_: str) -> str:
