@@ -1,7 +1,8 @@
 """`holdfast bench`: how fast, beside the peers and the yardstick, measured in one run."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,35 +26,23 @@ def bench(name: Name, *, json_: Json = False) -> None:
     if name not in benchmarks.NAMES:
         raise InputError("malformed", "NAME", name, f"use one of {', '.join(benchmarks.NAMES)}", "is not a benchmark")
     with while_compiling():
-        result = msgspec.to_builtins(benchmarks.run(name))
+        result = benchmarks.run(name)
     if json_:
-        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(msgspec.to_builtins(result), indent=2, ensure_ascii=False))
     else:
-        output().print(_table(name, result))
+        output().print(_table(name, benchmarks.render(result)))
+        output().print(
+            f"  {result.machine.get('processor', '')}, {result.machine.get('cores', '?')} cores; --json has the rest"
+        )
 
 
-def _table(name: str, result: dict[str, Any]) -> "Table":
-    """One row per number; groups such as `peers` follow with a row for each member."""
+def _table(name: str, rows: Sequence[tuple[str, str]]) -> "Table":
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(name)
+    table.add_column(name, overflow="fold")
     table.add_column("", overflow="fold")
-    for key, value in result.items():
-        if isinstance(value, dict):
-            table.add_section()
-            table.add_row(f"{key.replace('_', ' ')}:", "")
-            for member, number in value.items():
-                table.add_row(f"  {member}", _shown(number))
-        else:
-            table.add_row(key.replace("_", " "), _shown(value))
+    for what, number in rows:
+        table.add_row(what, number)
     return table
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(member)}" for key, member in value.items())
-    return str(value)
