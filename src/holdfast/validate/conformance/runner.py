@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from holdfast.domain.errors import InputError, invariant
-from holdfast.validate.conformance import deribit, derive, dydx
+from holdfast.validate.conformance import deribit, derive, derive_auction, dydx
 from holdfast.validate.conformance.cases import Adapter, Case, Evaluation, Unsupported, path_of, read_cases
 
 
@@ -30,7 +30,7 @@ def collect(modules: Iterable[ModuleType]) -> Mapping[str, Adapter]:
     return MappingProxyType(adapters)
 
 
-MODULES: tuple[ModuleType, ...] = (derive, deribit, dydx)
+MODULES: tuple[ModuleType, ...] = (derive, derive_auction, deribit, dydx)
 """One module for each source of cases, with its `ADAPTERS` by kind."""
 ADAPTERS: Mapping[str, Adapter] = collect(MODULES)
 
