@@ -102,7 +102,7 @@ class Margin:
     @property
     def option_value(self) -> float:
         """Σ quantity × value today over options."""
-        return sum(self._value_of(Kind.OPTION))
+        return math.fsum(self._value_of(Kind.OPTION))
 
     def unrealised_profit(self, kind: Kind) -> float:
         """Value today less cost over the positions of one kind, numeraire."""
@@ -111,7 +111,7 @@ class Margin:
             for p in self.portfolio.lines()
             if p.instrument.kind is kind
         )
-        return sum(self._value_of(kind)) - sum(costs)
+        return math.fsum(self._value_of(kind)) - math.fsum(costs)
 
     def _value_of(self, kind: Kind) -> Iterable[float]:
         for line, quantity in zip(self.account.line.tolist(), self.account.quantity.tolist(), strict=True):

@@ -23,8 +23,6 @@ from holdfast.domain.parameters import (
 )
 from holdfast.margin.table import Floats, LineField
 
-_KIND_NAMES = {Kind.PERPETUAL: "perpetual", Kind.FUTURE: "future", Kind.OPTION: "option"}
-
 
 @dataclass(frozen=True)
 class Line:
@@ -56,7 +54,7 @@ def coins_per_unit(instrument: Instrument, index: float) -> float:
 def add_contingencies(parameters: AnyParameters, line: Line, fields: Floats) -> None:
     """Add gross, short and offset charges to the fields of a line (CHG-2, CHG-3, CHG-6, CHG-7)."""
     for charge in parameters.charges:
-        if charge.applies_to != _KIND_NAMES[line.instrument.kind]:
+        if charge.applies_to != line.instrument.kind:
             continue
         rates = (charge.initial * line.notional, charge.maintenance * line.notional)
         if charge.measure is Measure.GROSS:

@@ -13,8 +13,8 @@ from holdfast.domain.parameters import (
     PortfolioParameters,
     StandardParameters,
 )
+from holdfast.domain.units import NANOSECONDS_PER_YEAR
 from holdfast.margin import charges
-from holdfast.margin.expiries import SECONDS_PER_YEAR
 from holdfast.margin.plan import Plan
 from holdfast.margin.table import (
     AssetField,
@@ -59,7 +59,7 @@ def group_fields(plan: Plan) -> Floats:
         if group.expiry is None:
             continue
         if basis is not None and (group.options or basis.futures):
-            years = max(0, group.expiry - plan.market.time) / (SECONDS_PER_YEAR * 1e9)
+            years = max(0, group.expiry - plan.market.time) / NANOSECONDS_PER_YEAR
             fields[n, GroupField.BASIS_FACTOR] = basis.add + basis.per_year * years
         if group.options:
             _option_group_fields(plan, group, n, fields)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from holdfast.compilation import compiled
-from holdfast.domain.instruments import Instrument, Kind, unit_value
+from holdfast.domain.instruments import entry_cost
 from holdfast.domain.portfolio import Order
 from holdfast.margin import kernel
 from holdfast.margin.account import Account
@@ -50,9 +50,6 @@ from holdfast.margin.kernel import (
     UNPAIRED,
 )
 from holdfast.margin.table import Arrays, AssetField, Floats, Integers, LineField, LineTag, RiskTable
-
-Bounds = tuple[Integers, Floats, Floats]
-"""Lines ascending, and the least and greatest quantity on each."""
 
 
 @compiled
@@ -272,16 +269,9 @@ def fill_effects(table: RiskTable, order: Order) -> tuple[int, int, float, float
         gain at the mark (asset units; negative for a loss).
     """
     line = table.line_of_instrument[order.instrument]
-    paid = order.quantity * limit_value(order.instrument, order.limit_price)
+    paid = entry_cost(order.instrument, order.quantity, order.limit_price)
     gain = order.quantity * float(table.arrays.lines[line, LineField.IN_ASSET]) - paid
     return line, table.line_of_asset[order.instrument.settlement], -paid, gain
-
-
-def limit_value(instrument: Instrument, price: float) -> float:
-    """Value of one unit at a limit price, in the settlement asset (ORD-2)."""
-    if instrument.kind is Kind.OPTION:
-        return price
-    return unit_value(instrument, price)
 
 
 def orders_requirement(table: RiskTable, account: Account, orders: Iterable[Order], initial_margin: float) -> float:

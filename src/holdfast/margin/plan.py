@@ -10,9 +10,9 @@ from holdfast.domain.errors import InputError
 from holdfast.domain.instruments import Instrument, Kind
 from holdfast.domain.market import Market
 from holdfast.domain.parameters import AnyParameters, StandardParameters
+from holdfast.domain.units import NANOSECONDS_PER_SECOND
 from holdfast.margin.table import Group
 
-NANOSECONDS = 1e9
 NO_GROUP = -1
 """Group and underlying of lines that no scenario moves."""
 
@@ -118,5 +118,6 @@ def _line_order(instrument: Instrument) -> tuple[int, bool, float, bool, str]:
 
 def _check_not_expired(instrument: Instrument, market: Market) -> None:
     if instrument.expiry is not None and instrument.expiry < market.time:
-        advice = f"settle it first: the market's time is {(market.time - instrument.expiry) / NANOSECONDS:.0f} s later"
+        late = (market.time - instrument.expiry) / NANOSECONDS_PER_SECOND
+        advice = f"settle it first: the market's time is {late:.0f} s later"
         raise InputError(f"expired-{instrument.kind}", instrument.name, instrument.expiry, advice)

@@ -22,8 +22,6 @@ EXP_ARGUMENT_MIN = -708.0
 """Below this `exp` is exactly 0: results stay normal numbers, so that no processor's treatment of denormals matters."""
 EXP_ARGUMENT_MAX = 709.0
 """Above this `exp` stays at exp(709) = 8.2e307: results stay finite."""
-NORMAL_ARGUMENT_MAX = 37.6
-"""Up to this |x| the normal density and the lower tail are nonzero; from 37.63 on both are 0, by the flush of exp."""
 
 _LN_2_HIGH = float.fromhex("0x1.62e42feep-1")
 _LN_2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
