@@ -7,10 +7,19 @@ Where the data come from, and their licences: ATTRIBUTION.txt in this folder.
 from holdfast.examples.shipped import (
     ASSUMED_STABLE,
     btc_daily_closes,
+    btc_hourly_bars,
     chain_market,
     path,
     portfolio,
     with_assumed_prices,
 )
 
-__all__ = ["ASSUMED_STABLE", "btc_daily_closes", "chain_market", "path", "portfolio", "with_assumed_prices"]
+__all__ = [
+    "ASSUMED_STABLE",
+    "btc_daily_closes",
+    "btc_hourly_bars",
+    "chain_market",
+    "path",
+    "portfolio",
+    "with_assumed_prices",
+]

@@ -1,6 +1,7 @@
-"""The shipped files as values: a market, a portfolio, and daily closes of Bitcoin."""
+"""The shipped files as values: a market, a portfolio, and daily closes and hourly bars of Bitcoin."""
 
 import csv
+import gzip
 from collections.abc import Iterable
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,6 +17,7 @@ from holdfast.domain.portfolio_formats import from_json
 from holdfast.domain.units import parse_time
 
 CHAIN, CLOSES = "btc_chain_2021-10-21.csv", "btcusdt_daily_close_2017_2024.csv"
+BARS = "btcusdt_hourly_crash_months.csv.gz"
 ASSUMED_STABLE = ("USDC", "USDT")
 """Dollar tokens that an option chain says nothing of and that are taken at one dollar."""
 
@@ -74,6 +76,21 @@ def btc_daily_closes() -> tuple[tuple[int, ...], tuple[float, ...]]:
     """
     rows = list(csv.DictReader(_lines(CLOSES)))
     return tuple(parse_time(row["time"]) for row in rows), tuple(float(row["BTC"]) for row in rows)
+
+
+def btc_hourly_bars() -> tuple[tuple[int, ...], tuple[tuple[float, float, float, float], ...]]:
+    """Hourly bars of BTC/USDT on Binance for the five months of its crashes: 2020-03, 2021-05, 2022-05, -06 and -11.
+
+    Returns:
+        Instants at which the bars open, nanoseconds UTC, ascending, and (open, high, low, close) in USDT. Hours that
+        the source lacks are missing, so neighbours can be more than an hour apart, as the months are.
+    """
+    text = gzip.decompress((files(__package__) / BARS).read_bytes()).decode("utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    bars = [
+        (parse_time(row["time"]), tuple(float(row[name]) for name in ("open", "high", "low", "close"))) for row in rows
+    ]
+    return tuple(time for time, _ in bars), tuple((o, h, low, c) for _, (o, h, low, c) in bars)
 
 
 def _lines(name: str) -> list[str]:
