@@ -1,14 +1,17 @@
 """How this package compiles its kernels: one decorator, and a cache that cannot serve yesterday's code.
 
 Numba's on-disk cache looks only at the file of the function it compiles. A kernel that inlines a function of another
-file would be served stale after that file changed, which a margin engine cannot afford. So the cache folder's name
-carries a digest of every source file of the rooms that hold compiled code, and of the compilers' versions.
+file would be served stale after that file changed, which a margin engine cannot afford. So each source file's compiled
+code has a folder whose name is a digest of every source file that it can reach through imports, and of the compilers'
+versions. Files of compiled code import at their top only, so that reading the imports finds all of them.
 
 This is the lowest room: it reads the package's own files and nothing else, so that the rooms above need no I/O.
 """
 
+import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,32 +20,61 @@ import llvmlite
 import numba
 import numpy as np
 
-COMPILED_ROOMS = ("pricing", "margin")
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_PACKAGE = Path(__file__).parent
+_IMPORT = re.compile(rb"^\s*from holdfast\.?([\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 
-def source_digest() -> str:
-    """SHA-256 over the compiled rooms' sources and the versions of NumPy, Numba and llvmlite, in hexadecimal."""
-    package = Path(__file__).parent
+
+@functools.cache
+def _imported(file: Path) -> frozenset[Path]:
+    """The package's source files that a source file names in its imports, itself included."""
+    found = {file}
+    for room, names in _IMPORT.findall(file.read_bytes()):
+        home = _PACKAGE.joinpath(*room.decode().split("."))
+        within = [home / f"{name}.py" for name in re.findall(r"\w+", names.decode())]
+        found.update(f for f in (home.with_suffix(".py"), home / "__init__.py", *within) if f.is_file())
+    return frozenset(found)
+
+
+def sources_of(file: Path) -> list[Path]:
+    """Every source file of the package that the code in `file` can reach through imports, in order of their paths."""
+    reached: set[Path] = set()
+    ahead = [file]
+    while ahead:
+        one = ahead.pop()
+        if one not in reached:
+            reached.add(one)
+            ahead.extend(_imported(one))
+    return sorted(reached)
+
+
+@functools.cache
+def source_digest(file: Path) -> str:
+    """SHA-256 over the sources that `file` reaches and the versions of NumPy, Numba and llvmlite, in hexadecimal."""
     digest = hashlib.sha256(f"{np.__version__} {numba.__version__} {llvmlite.__version__}".encode())
-    for file in sorted(f for room in (".", *COMPILED_ROOMS) for f in (package / room).glob("*.py")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for source in (Path(__file__), *sources_of(file)):
+        digest.update(str(source.relative_to(_PACKAGE)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
 
-def _cache_folder() -> str | None:
-    """The folder for compiled kernels, made if need be; None where no folder can be written."""
+def _cache_base() -> Path | None:
+    """The folder for compiled kernels of all versions, made if need be; None where no folder can be written."""
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "holdfast" / source_digest()[:16]
+    folder = Path(base) / "holdfast"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return str(folder) if os.access(folder, os.W_OK) else None
+    return folder if os.access(folder, os.W_OK) else None
 
 
-CACHE_FOLDER = _cache_folder()
+CACHE_BASE = _cache_base()
+
+
+def cache_folder(file: Path) -> str | None:
+    """The folder for the compiled code of one source file; None where no folder can be written."""
+    return None if CACHE_BASE is None else str(CACHE_BASE / source_digest(file)[:16])
 
 
 def compiled(function: Function) -> Function:
@@ -63,11 +95,12 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, *, forceinline: bool) -> Function:
+    folder = cache_folder(Path(function.__code__.co_filename))
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE_FOLDER or before
+    numba.config.CACHE_DIR = folder or before
     try:
         compile_ = numba.njit(
-            cache=CACHE_FOLDER is not None,
+            cache=folder is not None,
             nogil=True,
             error_model="numpy",
             fastmath=False,

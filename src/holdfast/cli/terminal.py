@@ -77,6 +77,8 @@ def while_compiling() -> Iterator[None]:
 
 def _is_compiled() -> bool:
     """Whether the cache holds compiled kernels of this version."""
-    from holdfast.compilation import CACHE_FOLDER
+    import holdfast
+    from holdfast.compilation import cache_folder
 
-    return CACHE_FOLDER is not None and any(Path(CACHE_FOLDER).rglob("*.nbi"))
+    folder = cache_folder(Path(holdfast.__file__).parent / "margin" / "kernel.py")
+    return folder is not None and any(Path(folder).rglob("*.nbi"))
