@@ -1,0 +1,1 @@
+"""Cold commands, one module per family: definitions, accounts, time, roles. Each handler checks, then commits."""

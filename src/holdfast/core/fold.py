@@ -1,0 +1,239 @@
+"""The fold: frames in, outcomes out, state changed. The only door through which the state changes.
+
+Theory of operation. `Fold.apply` takes the frame at the next position. A frame of a gateway out of its order is refused
+whole. Hot commands go through the compiled loop (`hot`), which comes back for cold commands, for room, and for marks.
+A cold command that raises is undone, answered INTERNAL and recorded as an alarm: as that follows from the log alone,
+every replica does the same. What may not live here: clocks, I/O, what any one command means.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from holdfast.core import sessions
+from holdfast.core.cold import accounts, definitions, roles, time
+from holdfast.core.cold.accounts import new_account
+from holdfast.core.hot import AT_COLD, MUST_GROW, MUST_MARK, apply_hot
+from holdfast.core.ledger import undo
+from holdfast.core.liquidation import stages
+from holdfast.core.machine import Machine, MarkEvent
+from holdfast.core.registry import MARKS_REMEMBERED, Alarm, MarkPlace, with_alarm
+from holdfast.core.roots import Checkpoint, Roots
+from holdfast.core.state import KEPT_MAXIMUM, NONE, SYSTEM_ACCOUNTS, Counter, Price, Role, Session
+from holdfast.core.verdict import Sender, Verdict, refused
+from holdfast.domain.commands import ColdCommand, OpenSession, decode_cold
+from holdfast.domain.errors import HoldfastError, InputError, invariant
+from holdfast.domain.frames import CHAIN_START, Frame, RecordKind, chain_hash, decode_frame
+from holdfast.domain.outcomes import OUTCOME, Outcomes, command_id
+from holdfast.domain.reasons import Reason
+
+_FAMILIES = (definitions, accounts, time, roles, stages)
+HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h in f.HANDLERS.items()}
+ALLOWED: dict[type, tuple[Role, ...]] = {t: r for f in _FAMILIES for t, r in f.ROLES.items()}
+invariant(HANDLERS.keys() == ALLOWED.keys(), "a cold command lacks its roles or its handler")
+ROLE_NAMES = {role.name.lower(): role for role in Role}
+CHECKPOINTS_KEPT = 64
+
+
+class Applied(NamedTuple):
+    """What a frame did.
+
+    Attributes:
+        position: Of the frame.
+        outcomes: One per record.
+        details: By index of the record, what does not fit in an outcome.
+        marks: The marks it caused, in order.
+    """
+
+    position: int
+    outcomes: Outcomes
+    details: dict[int, object]
+    marks: tuple[MarkEvent, ...]
+
+
+class Fold:
+    """The state after the frames 0 … `position` − 1.
+
+    Attributes:
+        machine: State, registry and tables.
+        position: The next frame's.
+        chain: H of the frames so far.
+        checkpoints: The latest roots that this fold took by itself, the newest last; at most CHECKPOINTS_KEPT. They are
+            for votes and proofs, not part of the state: no outcome may depend on them.
+    """
+
+    def __init__(self, watch: Callable[[str], None] | None = None) -> None:
+        """An empty log's state: the system accounts, and session 0, the first gateway.
+
+        Args:
+            watch: Called with "mark", "sweep" and "swept" at these moments of every mark.
+        """
+        self.machine = Machine(watch)
+        self.position = 0
+        self.chain = CHAIN_START
+        self.checkpoints: list[Checkpoint] = []
+        self._roots = Roots()
+        self.machine.state, _ = sessions.opened(self.machine.state, 0, Role.GATEWAY, 0, 1)
+        definitions.copy_rules(self.machine)
+        for _ in range(SYSTEM_ACCOUNTS):
+            new_account(self.machine, 0)
+
+    def apply(self, data: bytes) -> Applied:
+        """Apply the frame at `position`.
+
+        Args:
+            data: Its bytes, as `domain.frames.encode_frame` makes them.
+
+        Raises:
+            FrameError: The bytes are no frame. Nothing was changed; a log never holds such bytes.
+        """
+        frame = decode_frame(data)
+        outcomes = np.zeros(len(frame.records), OUTCOME)
+        details: dict[int, object] = {}
+        self.machine.events.clear()
+        reason = self._turn_of(frame)
+        if reason is Reason.ACCEPTED:
+            self._apply_records(frame, outcomes, details)
+        else:
+            outcomes["reason"] = reason
+        self.chain = chain_hash(self.chain, data)
+        self._remember_marks()
+        self.position += 1
+        self._take_checkpoint()
+        return Applied(self.position - 1, outcomes, details, tuple(self.machine.events))
+
+    def root(self) -> bytes:
+        """The state root after the frames so far, 32 bytes; it costs what changed since the last one."""
+        return self._roots.root(self.machine)
+
+    def _take_checkpoint(self) -> None:
+        frames = self.machine.registry.rules.checkpoint_frames
+        if frames > 0 and self.position % frames == 0:
+            self.checkpoints.append(Checkpoint(self.position - 1, self.chain, self.root()))
+            del self.checkpoints[:-CHECKPOINTS_KEPT]
+
+    def _remember_marks(self) -> None:
+        """Keep where the frame's last mark happened, so that votes about it can be told from votes of another log."""
+        if self.machine.events:
+            place = MarkPlace(self.position, self.price_id, self.chain)
+            marks = (*self.machine.registry.marks, place)[-MARKS_REMEMBERED:]
+            self.machine.registry = replace(self.machine.registry, marks=marks)
+
+    def _turn_of(self, frame: Frame) -> Reason:
+        """Whether a frame is its gateway's next; if so the gateway's next number is used up."""
+        state = self.machine.state
+        slot = int(sessions.find_session(state, _as_signed(frame.gateway)))
+        if slot == NONE or state.sessions[slot, Session.ROLE] != Role.GATEWAY:
+            return Reason.GATEWAY_UNKNOWN
+        expected = int(state.sessions[slot, Session.NEXT])
+        if frame.frame_number != expected:
+            return Reason.FRAME_REPEATED if frame.frame_number < expected else Reason.FRAME_GAP
+        state.sessions[slot, Session.NEXT] = expected + 1
+        state.sessions[slot, Session.USED] = command_id(self.position, 0)
+        return Reason.ACCEPTED
+
+    def _apply_records(self, frame: Frame, outcomes: Outcomes, details: dict[int, object]) -> None:
+        at, records, first = 0, frame.records, command_id(self.position, 0)
+        while True:
+            self.machine.make_room()
+            stop, at = apply_hot(
+                self.machine.state, self.machine.marked.arrays, sessions.MAY, records, at, first, outcomes
+            )
+            if stop == MUST_MARK:
+                item = int(self.machine.state.counters[Counter.MARK_DUE])
+                self.machine.state.counters[Counter.MARK_DUE] = NONE
+                time.mark_if_fresh(self.machine, item)
+            elif stop == AT_COLD:
+                detail = self._apply_cold(frame, at, outcomes[at])
+                if detail is not None:
+                    details[at] = detail
+                at += 1
+            elif stop != MUST_GROW:
+                return
+
+    def _apply_cold(self, frame: Frame, index: int, outcome: Any) -> object:
+        record, command = frame.records[index], command_id(self.position, index)
+        outcome["command"] = command
+        if command in self.machine.registry.quarantined:
+            outcome["reason"] = Reason.QUARANTINED
+            return None
+        content, problem = _read(frame, index)
+        if isinstance(content, OpenSession):
+            return self._write(outcome, self._open_session(content, command))
+        slot = int(sessions.find_session(self.machine.state, _as_signed(int(record["session"]))))
+        number = _as_signed(int(record["number"]))
+        reason = sessions.turn(self.machine.state, slot, RecordKind.COLD, number)
+        if reason == Reason.ALREADY_APPLIED:
+            sessions.repeat_into(self.machine.state, slot, number, outcome)
+            return None
+        if reason:
+            outcome["reason"] = reason
+            outcome["limit"] = self.machine.state.sessions[slot, Session.NEXT] if reason == Reason.SESSION_GAP else 0
+            return None
+        malformed = refused(Reason.MALFORMED, detail=problem)
+        verdict = malformed if content is None else self._handle(content, slot, command)
+        detail = self._write(outcome, verdict)
+        sessions.consume_into(self.machine.state, slot, number, command, outcome)
+        return detail
+
+    @staticmethod
+    def _write(outcome: Any, verdict: Verdict) -> object:
+        for field in ("reason", "made", "limit", "passes", "equity", "initial"):
+            outcome[field] = getattr(verdict, field)
+        return verdict.detail
+
+    def _handle(self, content: ColdCommand, slot: int, command: int) -> Verdict:
+        """Check the role, then run the handler; what it raises undoes the command."""
+        row = self.machine.state.sessions[slot]
+        sender = Sender(command, Role(int(row[Session.ROLE])), int(row[Session.SUBJECT]))
+        if sender.role not in ALLOWED[type(content)]:
+            return refused(Reason.SESSION_ROLE, int(sender.role))
+        registry, marked = self.machine.registry, self.machine.marked
+        try:
+            return HANDLERS[type(content)](self.machine, content, sender)
+        except (HoldfastError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            undo(self.machine.state)
+            self.machine.registry = with_alarm(registry, Alarm(command, type(content).__name__, repr(error)))
+            self.machine.marked = marked
+            return refused(Reason.INTERNAL, detail=repr(error))
+
+    def _open_session(self, content: OpenSession, command: int) -> Verdict:
+        role = ROLE_NAMES.get(content.role)
+        if role is None or not 1 <= content.kept <= KEPT_MAXIMUM:
+            return refused(Reason.VALUE_INVALID, KEPT_MAXIMUM)
+        known = {Role.SOURCE: len(self.machine.registry.sources), Role.REPLICA: len(self.machine.registry.replicas)}
+        if role in known and not 0 <= content.subject < known[role]:
+            return refused(Reason.SOURCE_UNKNOWN if role is Role.SOURCE else Reason.REPLICA_UNKNOWN, known[role])
+        if role not in known and content.subject != 0:
+            return refused(Reason.VALUE_INVALID)
+        self.machine.state, evicted = sessions.opened(self.machine.state, command, role, content.subject, content.kept)
+        return Verdict(made=command, limit=max(evicted, 0))
+
+    @property
+    def time(self) -> int:
+        """Logical time, ns; 0 before the first tick."""
+        return int(self.machine.state.counters[Counter.TIME])
+
+    @property
+    def price_id(self) -> int:
+        """Number of the last mark, 0 before the first."""
+        return int(self.machine.state.counters[Counter.PRICE_ID])
+
+    def index(self, item: int) -> int:
+        """The current price of an item in its quotes' unit, 0 before there is one."""
+        return int(self.machine.state.prices[item, Price.CURRENT])
+
+
+def _as_signed(value: int) -> int:
+    """A u64 of a frame as the int64 that the arrays hold: what is above its range becomes negative and fits nothing."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _read(frame: Frame, index: int) -> tuple[ColdCommand | None, str]:
+    """The cold command of a record, or None and why it cannot be read."""
+    try:
+        return decode_cold(frame.cold(index)), ""
+    except InputError as error:
+        return None, str(error)

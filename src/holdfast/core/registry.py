@@ -1,0 +1,158 @@
+"""The cold part of the state: definitions, rules, replicas, leases, withdrawals. Few, in Python, replaced as a whole.
+
+A registry is a value; a command makes another one, and an error before the end leaves the old one in place. What may
+not live here: anything that hot commands touch, and what commands do.
+"""
+
+import msgspec
+
+from holdfast.domain.commands import SetRules
+from holdfast.domain.instruments import Instrument
+from holdfast.domain.parameters import AnyParameters
+
+LOGIC_VERSIONS = (1,)
+"""The versions of the fold's logic that this program can replay."""
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """An item.
+
+    Attributes:
+        name: Of the asset, or the canonical name of the contract.
+        decimals: Asset: of its ledger unit. Contract: of its prices.
+        lot: Of a contract, as a decimal text; empty for an asset.
+        instrument: The contract; None for an asset.
+    """
+
+    name: str
+    decimals: int
+    lot: str = ""
+    instrument: Instrument | None = None
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A margin model: the parameters that hold, and those to come.
+
+    Attributes:
+        name: Of the model.
+        parameters: That hold.
+        version: From 1, one more with every change.
+        pending: To come, with the logical time from which they hold, ns; None for none.
+    """
+
+    name: str
+    parameters: AnyParameters
+    version: int = 1
+    pending: tuple[int, AnyParameters] | None = None
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """A replica: who may vote and tick.
+
+    Attributes:
+        name: Of the replica.
+        public_key: Ed25519, 32 bytes.
+        region: Where it is.
+        clock: Its last tick, ns; 0 before the first.
+        ticked: Number of that tick among all; 0 before the first.
+    """
+
+    name: str
+    public_key: bytes
+    region: str = ""
+    clock: int = 0
+    ticked: int = 0
+
+
+class Withdrawal(msgspec.Struct, frozen=True):
+    """A reserved withdrawal: number of the account, item, amount in its units, destination, command that asked."""
+
+    account: int
+    item: int
+    amount: int
+    destination: str
+    command: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A role held by one replica until a logical time, ns; the id is the command that granted it."""
+
+    replica: int
+    until: int
+    command: int
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """What one replica said of one account or withdrawal: about which version, at which mark, and when."""
+
+    version: int
+    position: int
+    price_id: int
+    time: int
+    with_b: bool
+
+
+class MarkPlace(msgspec.Struct, frozen=True):
+    """Where a mark happened: position of its frame, the price id after it, H there."""
+
+    position: int
+    price_id: int
+    chain: bytes
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that should not have happened and was set aside: the command at hand, where, and what."""
+
+    command: int
+    site: str
+    text: str
+
+
+ALARMS_MAXIMUM = 64
+MARKS_REMEMBERED = 64
+"""Votes about older marks come too late."""
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """Everything cold.
+
+    Attributes:
+        items: Definitions by item number.
+        numbers: Item number by name; derived.
+        models: By number.
+        sources: Names by number.
+        replicas: By number.
+        rules: How quotes become prices and clocks time.
+        logic: The version of the logic that folds.
+        ticks: Ticks so far.
+        withdrawals: Reserved ones by number.
+        withdrawals_made: Number of the last withdrawal.
+        leases: By role.
+        quarantined: Command ids to skip.
+        alarms: What went wrong inside, the newest last; at most ALARMS_MAXIMUM.
+        marks: Where the latest marks happened, the newest last; at most MARKS_REMEMBERED.
+        ballots: For liquidation, by account and replica.
+        releases: For withdrawal, by withdrawal and replica.
+    """
+
+    items: tuple[Definition, ...] = ()
+    numbers: dict[str, int] = {}
+    models: tuple[Model, ...] = ()
+    sources: tuple[str, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    rules: SetRules = SetRules()
+    logic: int = 1
+    ticks: int = 0
+    withdrawals: dict[int, Withdrawal] = {}
+    withdrawals_made: int = 0
+    leases: dict[str, Lease] = {}
+    quarantined: frozenset[int] = frozenset()
+    alarms: tuple[Alarm, ...] = ()
+    marks: tuple[MarkPlace, ...] = ()
+    ballots: dict[int, dict[int, Ballot]] = {}
+    releases: dict[int, dict[int, Ballot]] = {}
+
+
+def with_alarm(registry: Registry, alarm: Alarm) -> Registry:
+    """The registry with one alarm more, the oldest forgotten beyond ALARMS_MAXIMUM."""
+    return msgspec.structs.replace(registry, alarms=(*registry.alarms, alarm)[-ALARMS_MAXIMUM:])
