@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml uv.lock | $(UV)
 	@touch $@
 
 run: setup
-	@$(RUN) holdfast margin --explain
+	@$(RUN) holdfast replay crash-2020-03
 
 test: setup
 	$(RUN) pytest
@@ -40,6 +40,8 @@ bench: setup
 	$(RUN) holdfast bench risk-table
 	$(RUN) holdfast bench remargin
 	$(RUN) holdfast bench account
+	$(RUN) holdfast bench fold
+	$(RUN) holdfast bench embedded
 
 docs: setup
 	$(UV) run --frozen --group docs mkdocs build --strict --site-dir build/site

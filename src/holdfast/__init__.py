@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from holdfast.margin.history import joint_moves
     from holdfast.margin.presets import load_parameters, preset, tail
     from holdfast.margin.report import Explanation, as_dict, explain
+    from holdfast.replica.engine import Engine
+    from holdfast.replica.outcome import Outcome
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Engine": "replica.engine",
     "Expiry": "domain.market",
     "Explanation": "margin.report",
     "HoldfastError": "domain.errors",
@@ -38,6 +41,7 @@ _HOMES = {
     "Margin": "margin.calculation",
     "Market": "domain.market",
     "Order": "domain.portfolio",
+    "Outcome": "replica.outcome",
     "Portfolio": "domain.portfolio",
     "Position": "domain.portfolio",
     "Price": "domain.market",
@@ -57,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Engine",
     "Expiry",
     "Explanation",
     "HoldfastError",
@@ -66,6 +71,7 @@ __all__ = [
     "Margin",
     "Market",
     "Order",
+    "Outcome",
     "Portfolio",
     "Position",
     "Price",

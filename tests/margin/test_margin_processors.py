@@ -40,7 +40,7 @@ for parameters in (worlds.busy_portfolio(40), worlds.busy_standard(), worlds.bus
     margin = calculate(Portfolio({{"USDC": 1e4, "BTC": 0.3}}, positions, waiting), worlds.CALM, parameters)
     figures = [margin.equity, *margin.figures.initial.values(), *margin.figures.maintenance.values()]
     digest.update(np.array(figures).tobytes())
-compiled = (kernel.sweep, option_values.values_in_scenarios, option_values.values_today, orders.initial_bound)
+compiled = (kernel.sweep, option_values.values_in_scenarios, option_values.values_today, orders.orders_bound)
 facts = assembly_facts("".join(text for function in compiled for text in function.inspect_asm().values()))
 print(json.dumps({{"digest": digest.hexdigest(), "facts": facts}}))
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from holdfast.bench.population import Population, arrays_of_venue, population
+from holdfast.bench.population import Population, arrays_of_venue, population, preset_population, preset_table
 from holdfast.bench.result import Figure, Result, at_least, at_most, digest_of, result_of
 from holdfast.bench.sparse import SparseSweep
 from holdfast.bench.timing import Samples, interleaved
@@ -23,6 +23,8 @@ C_OFF, HOLDFAST_OFF = f"C, {OFF}", f"Holdfast, {OFF}"
 SCIPY, SCIPY_CUT = f"SciPy sparse product, {OFF}", f"SciPy sparse product, chunks cut beforehand, {OFF}"
 PRODUCT = f"SciPy sparse product without minima or underlyings, {OFF}"
 COMPLETE = "Holdfast, complete margin"
+PRESET = f"{COMPLETE}, preset portfolio, a tenth of the accounts"
+PRESET_PART = 10
 
 
 def benchmark(*, size: int | None, repeat: int | None) -> Result:
@@ -50,6 +52,10 @@ def _measured(accounts: Population, yardstick: Yardstick | None, rounds: int) ->
     expected.append((SCIPY, scipy.out, without))
     contenders |= {SCIPY: scipy.sweep, SCIPY_CUT: scipy.sweep_of_chunks, PRODUCT: scipy.product_alone}
     contenders[COMPLETE] = lambda: kernel.sweep(on, *accounts, complete)
+    table = preset_table()
+    others = preset_population(table, max(1, accounts.accounts // PRESET_PART))
+    preset = np.zeros((others.accounts, 3))
+    contenders[PRESET] = lambda: kernel.sweep(table.arrays, *others, preset)
     samples = interleaved(contenders, rounds)
     for name, theirs, ours in expected:
         difference = float(np.abs(theirs - ours).max() / np.abs(ours).max())
@@ -60,10 +66,12 @@ def _measured(accounts: Population, yardstick: Yardstick | None, rounds: int) ->
 def _result(accounts: int, samples: Samples, yardstick: Yardstick | None, chunk: int, digest: str) -> Result:
     memory = _peak_memory_bytes()
     nanoseconds = {name: samples.median(name) / accounts * 1e9 for name in samples.seconds}
+    nanoseconds[PRESET] = samples.median(PRESET) / max(1, accounts // PRESET_PART) * 1e9
     figures = {
         "peak memory of the process": Figure(memory / 1e9, "GB"),
         "SciPy's best chunk": Figure(chunk, "accounts"),
         "per account, complete margin": Figure(nanoseconds[COMPLETE], "ns"),
+        "per account, complete margin, preset": Figure(nanoseconds[PRESET], "ns"),
         f"per account, {OFF}": Figure(nanoseconds[HOLDFAST_OFF], "ns"),
     }
     ratio = c_off = None

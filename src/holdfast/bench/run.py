@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from holdfast.bench import remargin, risk_table, single_account
+from holdfast.bench import embedded, fold, remargin, risk_table, single_account
 from holdfast.bench.result import Result
 from holdfast.domain.errors import InputError
 
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "risk-table": risk_table.benchmark,
     "remargin": remargin.benchmark,
     "account": single_account.benchmark,
+    "fold": fold.benchmark,
+    "embedded": embedded.benchmark,
 }
 NAMES = tuple(BENCHMARKS)
 

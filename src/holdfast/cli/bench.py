@@ -12,7 +12,9 @@ from holdfast.domain.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-Name = Annotated[str, typer.Argument(help="Which: risk-table, remargin or account.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="Which: risk-table, remargin, account, fold or embedded.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -7,7 +7,9 @@ import typer
 
 from holdfast.cli.bench import bench
 from holdfast.cli.conformance import conformance
+from holdfast.cli.inspect import inspect
 from holdfast.cli.margin import margin, models
+from holdfast.cli.replay import replay
 from holdfast.cli.terminal import INTERRUPTED
 
 app = typer.Typer(
@@ -40,6 +42,8 @@ app.command()(margin)
 app.command()(models)
 app.command()(conformance)
 app.command()(bench)
+app.command()(replay)
+app.command()(inspect)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.domain.errors import InputError, MissingLibraryError
+from holdfast.log.errors import LogError
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit statuses."""
@@ -26,13 +27,14 @@ def output() -> Console:
     return Console(markup=False, highlight=False, emoji=False)
 
 
-def _messages() -> Console:
+def messages() -> Console:
+    """Standard error, for everything that is not the result."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def note(message: str) -> None:
     """Say what was assumed, on standard error."""
-    _messages().print(Text(f"note: {message}", style="dim"))
+    messages().print(Text(f"note: {message}", style="dim"))
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
@@ -51,6 +53,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except (InputError, MissingLibraryError) as error:
             _fail(str(error))
+        except LogError as error:
+            _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         except KeyboardInterrupt:
@@ -59,15 +63,15 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _fail(message: str) -> NoReturn:
-    _messages().print(Text(f"error: {' '.join(message.split())}", style="red"))
-    raise typer.Exit(WRONG_INPUT)
+def _fail(message: str, status: int = WRONG_INPUT) -> NoReturn:
+    messages().print(Text(f"error: {' '.join(message.split())}", style="red"))
+    raise typer.Exit(status)
 
 
 @contextmanager
 def while_compiling() -> Iterator[None]:
     """Show a status line where kernels have to be compiled first and somebody is watching."""
-    console = _messages()
+    console = messages()
     if not console.is_terminal or _is_compiled():
         yield
         return

@@ -111,8 +111,8 @@ class Fold:
     def _take_checkpoint(self) -> None:
         frames = self.machine.registry.rules.checkpoint_frames
         if frames > 0 and self.position % frames == 0:
-            self.checkpoints.append(Checkpoint(self.position - 1, self.chain, self.root()))
-            del self.checkpoints[:-CHECKPOINTS_KEPT]
+            taken = Checkpoint(self.position - 1, self.chain, self.root())
+            self.checkpoints = [*self.checkpoints, taken][-CHECKPOINTS_KEPT:]
 
     def _remember_marks(self) -> None:
         """Keep where the frame's last mark happened, so that votes about it can be told from votes of another log."""
@@ -144,7 +144,7 @@ class Fold:
             if stop == MUST_MARK:
                 item = int(self.machine.state.counters[Counter.MARK_DUE])
                 self.machine.state.counters[Counter.MARK_DUE] = NONE
-                time.mark_if_fresh(self.machine, item)
+                time.mark_fresh(self.machine, (item,))
             elif stop == AT_COLD:
                 detail = self._apply_cold(frame, at, outcomes[at])
                 if detail is not None:

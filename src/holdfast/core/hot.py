@@ -18,7 +18,7 @@ from holdfast.compilation import compiled, inlined
 from holdfast.core import sessions
 from holdfast.core.arithmetic import whole
 from holdfast.core.ledger import commit, cost_of, enter_side, entry, fee_of, held_amount, post, undo
-from holdfast.core.margins import Tables, margin_of, margin_with_orders
+from holdfast.core.margins import Tables, margin_of
 from holdfast.core.orders import cancel_order, find_order, place_order, reduce_order
 from holdfast.core.quotes import take_quote
 from holdfast.core.state import (
@@ -128,7 +128,7 @@ def settle_status(state: State, account: int, equity: float, initial: float) -> 
         state.accounts[account, STATUS] = HEALTHY if equity >= initial else RESTRICTED
 
 
-@inlined
+@compiled
 def enter_trade(state: State, buyer: int, seller: int, item: int, lots: int, price: int) -> int:
     """Journal and post a trade with both fees: 0, or the reason, nothing then being changed."""
     reason, cost = cost_of(state, item, lots, price)
@@ -151,12 +151,12 @@ def side_before(
 ) -> float:
     """Equity less initial margin of one side as it was before a posted trade, which is posted again after."""
     undo(state)
-    equity, initial = margin_with_orders(state, tables, account)
+    equity, initial = margin_of(state, tables, account)
     enter_trade(state, buyer, seller, item, lots, price)
     return equity - initial
 
 
-@inlined
+@compiled
 def check_sides(
     state: State,
     tables: Tables,
@@ -222,7 +222,8 @@ def largest_passing(
 def missing_units(equity: float, initial: float) -> int:
     """How much equity is missing to the initial margin, in millionths of the numeraire, rounded up."""
     missing = np.ceil((initial - equity) * 1e6)
-    return whole(min(max(missing, 0.0), 7e16))
+    # What is no number has no integer that every processor agrees on.
+    return whole(min(missing, 7e16)) if missing > 0.0 else 0
 
 
 @inlined
@@ -315,7 +316,7 @@ def apply_order(state: State, tables: Tables, record: Any, outcome: Any, command
     reason, slot = place_order(state, account, item, record.quantity, record.price, command)
     if reason != 0:
         return reason
-    equity, initial = margin_with_orders(state, tables, account)
+    equity, initial = margin_of(state, tables, account)
     outcome.equity, outcome.initial = equity, initial
     if not (equity >= initial):
         cancel_order(state, account, slot)
@@ -375,7 +376,7 @@ def apply_transfer(state: State, tables: Tables, record: Any, outcome: Any) -> i
     reason = post(state)
     if reason != 0:
         return reason
-    equity, initial = margin_with_orders(state, tables, account)
+    equity, initial = margin_of(state, tables, account)
     outcome.equity, outcome.initial = equity, initial
     if not (equity >= initial):
         undo(state)

@@ -194,7 +194,7 @@ def undo(state: State) -> None:
     state.counters[JOURNAL] = state.counters[POSTED] = 0
 
 
-@inlined
+@compiled
 def post(state: State) -> int:
     """Post all entries of the journal, or none of them: 0, or the reason, the journal then being empty."""
     for n in range(state.counters[JOURNAL]):
@@ -270,12 +270,6 @@ def enter_side(state: State, account: int, item: int, lots: int, cost: int, fee:
     else:
         entry(state, account, item, lots, cost)
         entry(state, account, settlement, -fee, cost)
-
-
-@compiled
-def post_entries(state: State) -> int:
-    """`post` for callers outside compiled code."""
-    return post(state)
 
 
 @compiled

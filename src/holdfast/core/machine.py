@@ -18,10 +18,10 @@ from holdfast.domain.market import DOLLAR, Market
 
 
 class MarkEvent(NamedTuple):
-    """What a mark did: its price id, the item marked, how many accounts were looked at and how many fell below."""
+    """What a mark did: its price id, the items marked, how many accounts were looked at and how many fell below."""
 
     price_id: int
-    item: int
+    items: tuple[int, ...]
     looked: int
     breaches: int
 
@@ -48,14 +48,14 @@ class Machine:
         """Build the tables again from the frozen prices: after a definition, without a new price id."""
         self._set(marks.build(self.state, self.registry))
 
-    def mark(self, item: int) -> None:
-        """Freeze an underlying's prices and look at every account exposed to it.
+    def mark(self, items: tuple[int, ...]) -> None:
+        """Freeze the prices of underlyings together and look at every account exposed to one of them.
 
         A mark whose table cannot be built leaves prices and tables as they were, and raises InputError.
         """
         self.watch("mark")
         before = self.state.prices[:, Price.MARKED].copy()
-        marks.freeze(self.state, item)
+        marks.freeze(self.state, items)
         try:
             marked = marks.build(self.state, self.registry)
         except InputError:
@@ -65,11 +65,11 @@ class Machine:
         self._set(marked)
         self.watch("sweep")
         pending = self._pending()
-        zones = marks.look_at_accounts(self.state, marked.arrays, item, MOVES)
+        zones = marks.look_at_accounts(self.state, marked.arrays, items, MOVES)
         self.watch("swept")
         looked = int((zones >= 0).sum())
         price_id = int(self.state.counters[Counter.PRICE_ID])
-        self.events.append(MarkEvent(price_id, item, looked, self._pending() - pending))
+        self.events.append(MarkEvent(price_id, items, looked, self._pending() - pending))
 
     def _pending(self) -> int:
         statuses = self.state.accounts[: int(self.state.counters[Counter.ACCOUNTS]), 4]

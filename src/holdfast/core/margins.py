@@ -4,57 +4,105 @@ Nothing is cached that a decision depends on: an account's margin is always that
 of its model as it is. What may not live here: formulas (`margin`).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
-from holdfast.core.ledger import units_of
-from holdfast.core.state import NONE, Account, Counter, Counts, Floats, Item, State
-from holdfast.margin import kernel
-from holdfast.margin.table import COMPONENTS, MARGIN_FIELDS, Arrays
+from holdfast.compilation import compiled
+from holdfast.core.ledger import cost_of, fee_of, units_of
+from holdfast.core.state import (
+    NONE,
+    ORDERS_PER_ACCOUNT_MAXIMUM,
+    Account,
+    Counter,
+    Counts,
+    Floats,
+    Item,
+    Open,
+    State,
+)
+from holdfast.margin.kernel import Workspace, account_totals, workspace
+from holdfast.margin.order_box import OrderRoom, order_room
+from holdfast.margin.orders import orders_bound
+from holdfast.margin.table import Arrays, LineField
 
 START, COUNT, MODEL = int(Account.START), int(Account.COUNT), int(Account.MODEL)
 ORDERS, ORDER_COUNT = int(Account.ORDERS), int(Account.ORDER_COUNT)
 STATUS, DIRTY, EXPOSURE = int(Account.STATUS), int(Account.DIRTY), int(Account.EXPOSURE)
-MASK, ACCOUNTS = int(Item.MASK), int(Counter.ACCOUNTS)
-Tables = tuple[Arrays, ...]
-"""One risk table for each of MODELS_MAXIMUM models; unused places repeat the first."""
+MASK, SETTLEMENT, ACCOUNTS = int(Item.MASK), int(Item.SETTLEMENT), int(Counter.ACCOUNTS)
+ITEM, REMAINING, PRICE, NEXT = int(Open.ITEM), int(Open.REMAINING), int(Open.PRICE), int(Open.NEXT)
+IN_ASSET = int(LineField.IN_ASSET)
+
+
+class Tables(NamedTuple):
+    """What the margin of any account is worked out from.
+
+    Attributes:
+        models: One risk table for each of MODELS_MAXIMUM models; unused places repeat the first.
+        room: Room for the margin of one account.
+        order_room: Room for the bound of its orders.
+    """
+
+    models: tuple[Arrays, ...]
+    room: Workspace
+    order_room: OrderRoom
+
+
+def tables_of(models: tuple[Arrays, ...], items: int) -> Tables:
+    """Tables with room for accounts with a row for every one of so many items."""
+    assets = max(len(arrays.assets) for arrays in models)
+    scenarios = max(arrays.values.shape[1] for arrays in models)
+    rows = items + 1
+    return Tables(
+        models,
+        workspace(rows, assets, scenarios),
+        order_room(rows, ORDERS_PER_ACCOUNT_MAXIMUM + 1, assets, scenarios),
+    )
 
 
 @compiled
-def figures_on(state: State, arrays: Arrays, account: int, out: Floats) -> None:
-    """Write equity and all components of an account on one table to `out`, [MARGIN_FIELDS]."""
+def totals_on(state: State, tables: Tables, account: int) -> tuple[float, float, float]:
+    """Equity, initial and maintenance margin of an account without its orders."""
     begin = state.accounts[account, START]
     end = begin + state.accounts[account, COUNT]
-    kernel.account(arrays, state.row_line, state.row_units, begin, end, out)
+    arrays = tables.models[state.accounts[account, MODEL]]
+    return account_totals(arrays, state.row_line, state.row_units, begin, end, tables.room)
 
 
 @compiled
-def totals_on(state: State, arrays: Arrays, account: int) -> tuple[float, float, float]:
-    """Equity, initial and maintenance margin of an account without its orders."""
-    out = np.empty(MARGIN_FIELDS)
-    figures_on(state, arrays, account, out)
-    return out[0], kernel.total(out, 1), kernel.total(out, 1 + COMPONENTS)
+def orders_on(state: State, tables: Tables, account: int, initial: float) -> float:
+    """What an account's open orders add to its initial margin (specs/open-orders.md), fees of their fills included."""
+    count, model = state.accounts[account, ORDER_COUNT], state.accounts[account, MODEL]
+    arrays = tables.models[model]
+    line, asset_line = np.empty(count, np.int32), np.empty(count, np.int32)
+    quantity, moved, gain = np.empty(count), np.empty(count), np.empty(count)
+    slot = state.accounts[account, ORDERS]
+    for n in range(count):
+        item, lots = state.orders[slot, ITEM], state.orders[slot, REMAINING]
+        settlement = state.items[item, SETTLEMENT]
+        # What cannot be reckoned was refused when the order was placed, so the reasons need no look here.
+        _, cost = cost_of(state, item, lots, state.orders[slot, PRICE])
+        _, fee = fee_of(state, item, cost)
+        line[n], asset_line[n] = state.lines[model, item], state.lines[model, settlement]
+        quantity[n] = units_of(state, item, lots, 0)
+        moved[n] = -units_of(state, settlement, cost + fee, 0)
+        gain[n] = quantity[n] * arrays.lines[line[n], IN_ASSET] + moved[n]
+        slot = state.orders[slot, NEXT]
+    begin = state.accounts[account, START]
+    end = begin + state.accounts[account, COUNT]
+    room = tables.order_room
+    rows, units = state.row_line, state.row_units
+    bound = orders_bound(arrays, rows, units, begin, end, line, asset_line, quantity, moved, gain, room)
+    return max(0.0, bound - initial)
 
 
-@inlined
+@compiled
 def margin_of(state: State, tables: Tables, account: int) -> tuple[float, float]:
     """Equity and initial margin of an account, its open orders included."""
-    equity, initial, _ = totals_on(state, tables[state.accounts[account, MODEL]], account)
+    equity, initial, _ = totals_on(state, tables, account)
     if state.accounts[account, ORDER_COUNT] > 0:
-        initial += orders_on(state, tables[state.accounts[account, MODEL]], account, initial)
+        initial += orders_on(state, tables, account, initial)
     return equity, initial
-
-
-@compiled
-def orders_on(state: State, arrays: Arrays, account: int, initial: float) -> float:
-    """What an account's open orders add to its initial margin (specs/open-orders.md), fees of their fills included."""
-    return 0.0
-
-
-@compiled
-def margin_with_orders(state: State, tables: Tables, account: int) -> tuple[float, float]:
-    """`margin_of` as a call of its own, for what is not on the hot path."""
-    return margin_of(state, tables, account)
 
 
 @compiled
@@ -118,10 +166,9 @@ def sweep(state: State, tables: Tables, mask: int, first: int, moves: Counts, zo
         if state.accounts[account, EXPOSURE] & mask == 0 and state.accounts[account, ORDER_COUNT] == 0:
             continue
         looked += 1
-        arrays = tables[state.accounts[account, MODEL]]
-        equity, initial, maintenance = totals_on(state, arrays, account)
+        equity, initial, maintenance = totals_on(state, tables, account)
         if state.accounts[account, ORDER_COUNT] > 0:
-            initial += orders_on(state, arrays, account, initial)
+            initial += orders_on(state, tables, account, initial)
         state.figures[account, 0], state.figures[account, 1] = equity, initial
         state.figures[account, 2] = maintenance
         zone = 3

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from holdfast.core.margins import Tables, relabel_all, sweep
+from holdfast.core.margins import Tables, relabel_all, sweep, tables_of
 from holdfast.core.registry import Registry
 from holdfast.core.state import (
     INSURANCE,
@@ -64,15 +64,13 @@ def market_of(state: State, registry: Registry, time: int | None = None) -> Mark
     for number, definition in enumerate(registry.items):
         if definition.instrument is not None and state.items[number, Item.OPEN]:
             held.setdefault(definition.instrument.underlying, []).append((number, definition.instrument))
-    assets, underlyings = {}, {}
+    # An asset is an underlying even where no contract is on it: as collateral it may move with its own index.
+    underlyings = {}
     for number, definition in enumerate(registry.items):
         if definition.instrument is None and prices[number] and definition.name != DOLLAR:
             price = markets.Price(prices[number] / 10**PRICE_DECIMALS_OF_INDEX)
-            if definition.name in held:
-                underlyings[definition.name] = _underlying(registry, prices, price, held[definition.name])
-            else:
-                assets[definition.name] = price
-    return Market(_time_of_tables(state, registry) if time is None else time, underlyings, assets)
+            underlyings[definition.name] = _underlying(registry, prices, price, held.get(definition.name, []))
+    return Market(_time_of_tables(state, registry) if time is None else time, underlyings)
 
 
 def _time_of_tables(state: State, registry: Registry) -> int:
@@ -143,8 +141,10 @@ def build(
     tried = parameters or {}
     sets = [applicable(tried.get(n, model.parameters), market) for n, model in enumerate(registry.models)]
     tables = tuple(build_table(one, market, instruments, assets) for one in sets)
-    arrays = tuple(tables[n if n < len(tables) else 0].arrays for n in range(MODELS_MAXIMUM)) if tables else NO_TABLES
-    return Marked(market, tables, arrays)
+    if not tables:
+        return Marked(market, tables, NO_TABLES)
+    models = tuple(tables[n if n < len(tables) else 0].arrays for n in range(MODELS_MAXIMUM))
+    return Marked(market, tables, tables_of(models, len(registry.items)))
 
 
 def applicable(parameters: AnyParameters, market: Market) -> AnyParameters:
@@ -158,7 +158,7 @@ def applicable(parameters: AnyParameters, market: Market) -> AnyParameters:
 def without_models() -> Tables:
     """Tables before there is any model: no item has a line on them, so nothing can be held."""
     empty = build_table(StandardParameters(name="none", futures={}, options={}), Market(0, {}), (), (DOLLAR,))
-    return (empty.arrays,) * MODELS_MAXIMUM
+    return tables_of((empty.arrays,) * MODELS_MAXIMUM, 1)
 
 
 def set_lines(state: State, registry: Registry, tables: tuple[RiskTable, ...]) -> None:
@@ -174,14 +174,14 @@ def set_lines(state: State, registry: Registry, tables: tuple[RiskTable, ...]) -
         relabel_all(state)
 
 
-def freeze(state: State, item: int) -> None:
-    """Freeze the current prices of an underlying and of everything on it, under a new price id.
+def freeze(state: State, underlyings: tuple[int, ...]) -> None:
+    """Freeze the current prices of underlyings and of everything on them, under a new price id.
 
     A perpetual or future whose own price is stale has none: its mark is the index. A volatility stands until the next.
     """
     count = int(state.counters[Counter.ITEMS])
     items, prices = state.items[:count], state.prices[:count]
-    belongs = items[:, Item.UNDERLYING] == item
+    belongs = np.isin(items[:, Item.UNDERLYING], underlyings)
     follows = (items[:, Item.FORM] != Form.ASSET) & (items[:, Item.IS_OPTION] == 0)
     stale = prices[:, Price.FRESH] < state.counters[Counter.SOURCES_MINIMUM]
     taken = belongs & (prices[:, Price.CURRENT] > 0)
@@ -195,10 +195,11 @@ def is_stale(state: State, registry: Registry, item: int) -> bool:
     return int(state.prices[item, Price.FRESH]) < registry.rules.sources_minimum
 
 
-def look_at_accounts(state: State, arrays: Tables, item: int, moves: Counts) -> Counts:
-    """Sweep the accounts exposed to an item; [accounts] the zone of each, NONE where it was not looked at."""
+def look_at_accounts(state: State, arrays: Tables, items: tuple[int, ...], moves: Counts) -> Counts:
+    """Sweep the accounts exposed to one of some items; [accounts] the zone of each, NONE where it was not looked at."""
     zones = np.full(len(state.accounts), NONE, np.int64)
-    sweep(state, arrays, int(state.items[item, Item.MASK]), SYSTEM_ACCOUNTS, moves, zones)
+    mask = int(np.bitwise_or.reduce(state.items[list(items), Item.MASK]))
+    sweep(state, arrays, mask, SYSTEM_ACCOUNTS, moves, zones)
     return zones
 
 

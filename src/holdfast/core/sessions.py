@@ -206,3 +206,13 @@ def _ring(state: State, slot: int, kept: int, *, reuse: bool) -> tuple[State, in
 def turn(state: State, slot: int, kind: int, number: int) -> int:
     """`check_turn` for callers outside compiled code."""
     return check_turn(state, slot, kind, number, MAY)
+
+
+@compiled
+def take_turns(state: State, session: int, count: int) -> int:
+    """Look a session up and check its next number `count` times; for measuring what that costs."""
+    passed = 0
+    for _ in range(count):
+        slot = slot_of(state, session)
+        passed += check_turn(state, slot, 1, state.sessions[slot, NEXT], MAY) == 0
+    return passed

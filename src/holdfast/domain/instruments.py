@@ -9,6 +9,7 @@ worked numbers, are in specs/instruments.md.
 
 import datetime
 import enum
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Kind(enum.StrEnum):
 _KIND_ORDER = {kind: place for place, kind in enumerate(Kind)}
 
 
-class Instrument(msgspec.Struct, frozen=True):
+class Instrument(msgspec.Struct, frozen=True, cache_hash=True):
     """A contract. Ordered by `sort_key`.
 
     Attributes:
@@ -77,15 +78,7 @@ class Instrument(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The canonical name, as Deribit writes it: BTC-27DEC26-100000-C. Unique for each contract."""
-        parts = [self._head]
-        if self.expiry is None:
-            parts.append("PERPETUAL")
-        else:
-            date = date_of(self.expiry)
-            parts.append(f"{date.day}{MONTHS[date.month - 1]}{date.year % 100:02d}{_time_suffix(self.expiry)}")
-        if self.strike is not None:
-            parts += [_decimal_text(self.strike).replace(".", "d"), "C" if self.is_call else "P"]
-        return "-".join(parts)
+        return _name_of(self)
 
     @property
     def ccxt_symbol(self) -> str:
@@ -128,6 +121,20 @@ class Instrument(msgspec.Struct, frozen=True):
         if self.settlement == self.quote:
             return f"{self.underlying}_{self.quote}"
         return f"{self.underlying}_{self.quote}_{self.settlement}"
+
+
+@functools.lru_cache(maxsize=65_536)
+def _name_of(instrument: Instrument) -> str:
+    """`Instrument.name`; written once, as building a risk table asks for it many times."""
+    parts = [instrument._head]
+    if instrument.expiry is None:
+        parts.append("PERPETUAL")
+    else:
+        date = date_of(instrument.expiry)
+        parts.append(f"{date.day}{MONTHS[date.month - 1]}{date.year % 100:02d}{_time_suffix(instrument.expiry)}")
+    if instrument.strike is not None:
+        parts += [_decimal_text(instrument.strike).replace(".", "d"), "C" if instrument.is_call else "P"]
+    return "-".join(parts)
 
 
 def date_of(expiry: int) -> datetime.date:

@@ -196,7 +196,7 @@ class Market(msgspec.Struct, frozen=True):
         if name in self.underlyings:
             return self.underlyings[name].index
         if name == DOLLAR:
-            return Price(1.0)
+            return _ONE_DOLLAR
         advice = f'add its dollar price to the market\'s assets, as in {{"{name}": 1.0}}'
         raise InputError("missing-price", f"assets[{name}]", name, advice)
 
@@ -286,3 +286,6 @@ def _check_positive(field: str, price: float) -> None:
 def _check_fraction(field: str, value: float) -> None:
     check_finite(value, field)
     _check_range(field, value, 0.0 <= value <= 1.0, "give a fraction from 0 to 1")
+
+
+_ONE_DOLLAR = Price(1.0)

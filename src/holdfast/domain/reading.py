@@ -43,6 +43,8 @@ def read_at(path: str, read: Callable[[Any], T], value: Any) -> T:
 
 def check_finite(value: object, field: str) -> None:
     """Refuse anything but a finite real number (a truth value is none); code "not-a-number"."""
+    if type(value) is float and math.isfinite(value):
+        return  # The common case, before the slower question of what else counts as a real number.
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise InputError("not-a-number", field, value, "give a finite number")
 

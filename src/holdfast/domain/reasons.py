@@ -77,6 +77,7 @@ class Reason(enum.IntEnum):
     PLAN_OUTDATED = 603
     PLAN_INCREASES = 604
     NOT_RESERVED = 605
+    NOTHING_FILLED = 606
 
     # 900: the engine's own error. The command was undone.
     INTERNAL = 900

@@ -54,19 +54,22 @@ def _build(plan: Plan) -> RiskTable:
     if basis is not None:
         basis_values = scenario_values(plan, basis, lines, options, expiry_rows(plan, terms, basis))
     multipliers = group_multipliers(plan, terms, columns)
-    tags = _tags(plan, multipliers)
+    tags = _tags(plan, multipliers, lines)
+    groups, underlyings = fields.group_fields(plan), fields.underlying_fields(plan)
+    model = fields.model_fields(parameters, market)
+    fields.mark_shortcuts(model, multipliers, lines, groups, underlyings)
     arrays = Arrays(
         values=cache_aligned(scenario_values(plan, columns, lines, options, expiries)),
-        basis=basis_values,
+        basis=cache_aligned(basis_values),
         multipliers=cache_aligned(multipliers),
-        lines=lines,
+        lines=cache_aligned(lines),
         tags=tags,
         group_ends=_ends(tags[:, LineTag.GROUP], len(plan.groups)),
         underlying_ends=_ends(tags[:, LineTag.UNDERLYING], len(plan.underlyings)),
-        groups=fields.group_fields(plan),
-        underlyings=fields.underlying_fields(plan),
+        groups=groups,
+        underlyings=underlyings,
         assets=fields.asset_fields(plan),
-        model=fields.model_fields(parameters, market),
+        model=model,
         today=lines[:, LineField.TODAY].copy(),
     )
     _check_finite(plan, arrays)
@@ -106,12 +109,13 @@ def _check_finite(plan: Plan, arrays: Arrays) -> None:
             )
 
 
-def _tags(plan: Plan, multipliers: Floats) -> Integers:
+def _tags(plan: Plan, multipliers: Floats, lines: Floats) -> Integers:
     tags = np.zeros((len(plan.names), len(LineTag)), np.int32, order="F")
     tags[:, LineTag.GROUP] = plan.group_of_line
     tags[:, LineTag.UNDERLYING] = [plan.underlying_of_group(g) for g in plan.group_of_line]
     tags[:, LineTag.ASSET] = [plan.assets.index(a) for a in plan.assets_of_lines]
     tags[:, LineTag.RUN] = runs_of(tags[:, LineTag.GROUP], tags[:, LineTag.UNDERLYING], multipliers)
+    tags[:, LineTag.STRIKE] = strikes_of(tags[:, LineTag.GROUP], lines[:, LineField.STRIKE])
     return tags
 
 
@@ -130,6 +134,17 @@ def runs_of(group: Integers, underlying: Integers, multipliers: Floats) -> Integ
         if group_is_plain[group[lines]].all():
             runs[lines] = -2 - u
     return runs
+
+
+def strikes_of(group: Integers, strike: Floats) -> Integers:
+    """[L] the tag STRIKE: how many times the group or the strike has changed from line to line.
+
+    Args:
+        group: [L] group of each line.
+        strike: [L] strike of each line, ascending within a group.
+    """
+    changes = (group[1:] != group[:-1]) | (strike[1:] != strike[:-1])
+    return np.concatenate([[0], changes.cumsum()])[: len(group)].astype(np.int32)
 
 
 def _ends(tag: Integers, count: int) -> Integers:

@@ -23,6 +23,7 @@ from holdfast.margin.table import (
     GroupField,
     LineField,
     ModelField,
+    Multiplier,
     TierField,
     UnderlyingField,
 )
@@ -126,6 +127,36 @@ def _collateral_confidence(parameters: ModelParameters, market: Market, asset: s
     if rule.collateral_own:
         confidence = min(confidence, market.asset_price(asset).confidence)
     return charges.missing_confidence(confidence, rule.collateral_threshold) * rule.factor
+
+
+def mark_shortcuts(model: Floats, multipliers: Floats, lines: Floats, groups: Floats, underlyings: Floats) -> None:
+    """Set in `model` where the kernel may take shortcuts that change no bit of a margin.
+
+    A family of charges counts as absent only where each of its products is an exact zero, whatever an account holds.
+    Call it again whenever multipliers, rates or confidences of a table change in place.
+
+    Args:
+        model: [fields of ModelField], changed.
+        multipliers: [G, 4, S].
+        lines: [L, fields of LineField].
+        groups: [G, fields of GroupField].
+        underlyings: [U, fields of UnderlyingField].
+    """
+    isolated = lines[:, LineField.OPTION_LONG_INITIAL : LineField.OPTION_SHORT_MAINTENANCE + 1]
+    net_strike = groups[:, GroupField.STRIKE_NET_INITIAL : GroupField.STRIKE_NET_MAINTENANCE + 1]
+    net_expiry = groups[:, GroupField.EXPIRY_NET_INITIAL : GroupField.EXPIRY_NET_MAINTENANCE + 1]
+    takes = lines[:, LineField.TAKES_CONFIDENCE] > 0.0
+    lent = lines[:, LineField.LENDS_CONFIDENCE].min(initial=1.0)
+    sure = np.minimum(lines[:, LineField.CONFIDENCE], np.where(takes, lent, 1.0))
+    unsure = lines[sure < lines[:, LineField.CONFIDENCE_THRESHOLD]]
+    by_value = multipliers[:, : Multiplier.VALUE_NEGATIVE + 1]
+    model[ModelField.HAS_OPTIONS] = isolated.any() or groups[:, GroupField.MAXIMUM_LOSS].any()
+    model[ModelField.HAS_NET_STRIKE] = net_strike.any()
+    model[ModelField.HAS_NET_EXPIRY] = net_expiry.any()
+    model[ModelField.HAS_OFFSET] = underlyings.any()
+    model[ModelField.HAS_CONFIDENCE] = unsure[:, LineField.CONFIDENCE_LONG : LineField.CONFIDENCE_SHORT + 1].any()
+    model[ModelField.HAS_DEPEG] = lines[:, LineField.DEPEG_LONG : LineField.DEPEG_SHORT + 1].any()
+    model[ModelField.VALUES_ALIKE] = (by_value == by_value[:, :, :1]).all()
 
 
 def model_fields(parameters: AnyParameters, market: Market) -> Floats:

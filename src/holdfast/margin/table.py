@@ -66,6 +66,7 @@ class LineTag(enum.IntEnum):
     UNDERLYING = 1
     ASSET = 2  # settlement asset, or the asset itself
     RUN = 3  # lines that the scan sums before multipliers: the group; −2 − underlying where all multipliers are 1
+    STRIKE = 4  # lines of one group and strike: what nets per strike; see `build.strikes_of`
 
 
 class GroupField(enum.IntEnum):
@@ -75,7 +76,7 @@ class GroupField(enum.IntEnum):
     MAXIMUM_LOSS = 1  # 1 where the isolated requirement competes with the maximum loss
     UNPAIRED_INITIAL = 2  # per net short call, in the currency of the strike
     UNPAIRED_MAINTENANCE = 3
-    STRIKE_NET_INITIAL = 4  # on net short quantity per strike
+    STRIKE_NET_INITIAL = 4  # on net short quantity per strike; these four are 0 in groups without options
     STRIKE_NET_MAINTENANCE = 5
     EXPIRY_NET_INITIAL = 6  # on net short quantity per expiry
     EXPIRY_NET_MAINTENANCE = 7
@@ -113,6 +114,13 @@ class ModelField(enum.IntEnum):
     TAIL_MASS = 2  # 0 for the worst reduction
     OFFSET_CAP = 3
     SCENARIOS = 4  # before padding
+    HAS_OPTIONS = 5  # 1 where the table has a family of charges, 0 where all of it would be exact zeros
+    HAS_NET_STRIKE = 6
+    HAS_NET_EXPIRY = 7
+    HAS_OFFSET = 8
+    HAS_CONFIDENCE = 9  # of lines; that of collateral is always charged
+    HAS_DEPEG = 10
+    VALUES_ALIKE = 11  # 1 where the multipliers of a group's value are the same in every scenario
 
 
 class Multiplier(enum.IntEnum):

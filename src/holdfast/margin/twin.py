@@ -115,6 +115,7 @@ def workings_of(arrays: Arrays, account: Account) -> Workings:
     _scan(arrays, account, workings, out)
     for run in runs(account, arrays.tags[:, LineTag.UNDERLYING]):
         _charges(arrays, account, run, workings, out)
+    _netted(arrays, account, out)
     _collateral(arrays, account, out)
     workings.figures = named_figures(out + 0.0)
     return workings
@@ -243,13 +244,12 @@ def _option_group(arrays: Arrays, account: Account, run: Run, workings: Workings
     quantities = [float(account.quantity[k]) for k in range(*run)]
     group = int(arrays.tags[account.line[run[0]], LineTag.GROUP])
     fields = arrays.groups[group]
-    isolated, today, calls, par, net = [0.0, 0.0], 0.0, 0.0, 0.0, 0.0
+    isolated, today, calls, par = [0.0, 0.0], 0.0, 0.0, 0.0
     for row, quantity in zip(rows, quantities, strict=True):
         side = LineField.OPTION_LONG_INITIAL + (0 if quantity > 0.0 else 1)
         isolated[0] += abs(quantity) * row[side]
         isolated[1] += abs(quantity) * row[side + 2]
         today += quantity * row[LineField.TODAY]
-        net += quantity
         if row[LineField.OPTION_SIGN] > 0.0:
             calls += quantity
             par = max(par, row[LineField.PAR]) if quantity != 0.0 else par
@@ -260,12 +260,8 @@ def _option_group(arrays: Arrays, account: Account, run: Run, workings: Workings
         for i in range(2):
             isolated[i] = min(isolated[i], bound + fields[GroupField.UNPAIRED_INITIAL + i] * worked.unpaired)
     worked.requirement = (isolated[0], isolated[1])
-    short, strike_short = max(0.0, -net), _short_by_strike(rows, quantities)
     for i, start in enumerate((INITIAL, MAINTENANCE)):
         out[start + Component.OPTIONS] += isolated[i]
-        out[start + Component.NETTED] += (
-            fields[GroupField.STRIKE_NET_INITIAL + i] * strike_short + fields[GroupField.EXPIRY_NET_INITIAL + i] * short
-        )
     workings.option_groups.append(worked)
 
 
@@ -281,16 +277,28 @@ def payoffs(rows: list[Floats], quantities: list[float]) -> list[tuple[float, fl
     return result
 
 
-def _short_by_strike(rows: list[Floats], quantities: list[float]) -> float:
-    """Σ over strikes of the net short quantity (CHG-4)."""
-    net: dict[float, float] = {}
-    for row, quantity in zip(rows, quantities, strict=True):
-        strike = float(row[LineField.STRIKE])
-        net[strike] = net.get(strike, 0.0) + quantity
-    short = 0.0
-    for quantity in net.values():
-        short += max(0.0, -quantity)
-    return short
+def _netted(arrays: Arrays, account: Account, out: Floats) -> None:
+    """CHG-4 strike by strike, then CHG-5 expiry by expiry."""
+    groups = runs(account, arrays.tags[:, LineTag.GROUP])
+    strikes = [run for group_run in groups for run in _runs_of_strike(arrays, account, group_run)]
+    for first, sets in ((GroupField.STRIKE_NET_INITIAL, strikes), (GroupField.EXPIRY_NET_INITIAL, groups)):
+        totals = [0.0, 0.0]
+        for run in sets:
+            net = 0.0
+            for k in range(*run):
+                net += float(account.quantity[k])
+            rates = arrays.groups[arrays.tags[account.line[run[0]], LineTag.GROUP], first : first + 2]
+            for i, rate in enumerate(rates):
+                totals[i] += rate * max(0.0, -net)
+        for total, start in zip(totals, (INITIAL, MAINTENANCE), strict=True):
+            out[start + Component.NETTED] += total
+
+
+def _runs_of_strike(arrays: Arrays, account: Account, run: Run) -> list[Run]:
+    """The runs of one strike within a run of a group."""
+    strikes = arrays.lines[account.line[run[0] : run[1]], LineField.STRIKE]
+    edges = [run[0], *(run[0] + 1 + np.flatnonzero(np.diff(strikes))).tolist(), run[1]]
+    return list(itertools.pairwise(edges))
 
 
 def _collateral(arrays: Arrays, account: Account, out: Floats) -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from holdfast.core import ledger
 from holdfast.core.book import cancel_on_item
 from holdfast.core.machine import Machine
-from holdfast.core.margins import margin_with_orders, relabel
+from holdfast.core.margins import margin_of, relabel
 from holdfast.core.marks import PRICE_DECIMALS_OF_INDEX, is_stale
 from holdfast.core.registry import Withdrawal
 from holdfast.core.state import (
@@ -80,7 +80,7 @@ def choose_model(machine: Machine, command: ChooseModel, _sender: Sender) -> Ver
         return refused(Reason.ACCOUNT_FROZEN, int(status))
     before = int(machine.state.accounts[command.account, Account.MODEL])
     _put_under(machine, command.account, command.model)
-    equity, initial = margin_with_orders(machine.state, machine.marked.arrays, command.account)
+    equity, initial = margin_of(machine.state, machine.marked.arrays, command.account)
     enough = bool(equity >= initial)
     if command.dry_run or not enough:
         _put_under(machine, command.account, before)
@@ -106,7 +106,8 @@ def touch(machine: Machine, account: int) -> None:
 
 def missing(equity: float, initial: float) -> int:
     """Missing equity in millionths of the numeraire, rounded up, as the hot loop gives it."""
-    return int(min(max(np.ceil((initial - equity) * 1e6), 0.0), LEDGER_MAXIMUM))
+    units = np.ceil((initial - equity) * 1e6)
+    return int(min(units, LEDGER_MAXIMUM)) if units > 0.0 else 0
 
 
 def _client_account(machine: Machine, account: int) -> Reason:
@@ -134,7 +135,7 @@ def post_move(machine: Machine, item: int, amount: int, giver: int, taker: int) 
     machine.make_room()
     enter(machine, giver, item, -amount, 0)
     enter(machine, taker, item, amount, 0)
-    return Reason(int(ledger.post_entries(machine.state)))
+    return Reason(int(ledger.post(machine.state)))
 
 
 def enter(machine: Machine, account: int, item: int, amount: int, cost: int) -> None:
@@ -169,7 +170,7 @@ def deposit(machine: Machine, command: Deposit, _sender: Sender) -> Verdict:
 
 
 def _margin_after(machine: Machine, account: int, made: int = 0) -> Verdict:
-    equity, initial = margin_with_orders(machine.state, machine.marked.arrays, account)
+    equity, initial = margin_of(machine.state, machine.marked.arrays, account)
     row = machine.state.accounts[account]
     if row[Account.STATUS] in (Status.HEALTHY, Status.RESTRICTED):
         row[Account.STATUS] = Status.HEALTHY if equity >= initial else Status.RESTRICTED
@@ -194,7 +195,7 @@ def request_withdrawal(machine: Machine, command: RequestWithdrawal, sender: Sen
     reason = post_move(machine, command.item, command.amount, command.account, WITHDRAWALS)
     if reason is not Reason.ACCEPTED:
         return refused(reason)
-    equity, initial = margin_with_orders(machine.state, machine.marked.arrays, command.account)
+    equity, initial = margin_of(machine.state, machine.marked.arrays, command.account)
     if not equity >= initial:
         ledger.undo(machine.state)
         verdict = refused(Reason.INITIAL_MARGIN, missing(equity, initial))
@@ -271,7 +272,7 @@ def funding(machine: Machine, command: Funding, _sender: Sender) -> Verdict:
 
 
 def _post_all(machine: Machine) -> Verdict:
-    reason = Reason(int(ledger.post_entries(machine.state)))
+    reason = Reason(int(ledger.post(machine.state)))
     if reason is not Reason.ACCEPTED:
         return refused(reason)
     ledger.commit_entries(machine.state)

@@ -42,6 +42,7 @@ from holdfast.domain.units import LEDGER_MAXIMUM
 MASK_BITS = 62
 DECIMALS_MAXIMUM = 18
 LOT_MANTISSA_MAXIMUM = 100
+LOT_MAXIMUM = 10**8
 NUMERATOR_MAXIMUM = 10**17
 LISTED_MAXIMUM = 1_000
 """Accounts listed in a refusal; how many there are is said besides."""
@@ -121,12 +122,12 @@ def _lot(text: str) -> tuple[int, int]:
     except InvalidOperation:
         raise InputError("malformed", "lot", text, 'write it as a decimal, as in "0.1"') from None
     sign, digits, exponent = lot.as_tuple()
-    mantissa = int("".join(map(str, digits)))
-    if sign or not isinstance(exponent, int) or not 1 <= mantissa <= LOT_MANTISSA_MAXIMUM or not -15 <= exponent <= 6:
-        advice = f"use 1 to {LOT_MANTISSA_MAXIMUM} times a power of ten from 1e-15 to 1e6"
+    mantissa = int("".join(map(str, digits)) or "0")
+    if sign or not isinstance(exponent, int) or not 1 <= mantissa <= LOT_MANTISSA_MAXIMUM or not -15 <= exponent <= 8:
+        advice = f"use 1 to {LOT_MANTISSA_MAXIMUM} times a power of ten from 1e-15 on"
         raise InputError("out-of-range", "lot", text, advice)
-    while exponent > 0 and mantissa * 10**exponent > LOT_MANTISSA_MAXIMUM * 10**6:
-        raise InputError("out-of-range", "lot", text, "use a smaller lot")
+    if exponent > 0 and mantissa * 10**exponent > LOT_MAXIMUM:
+        raise InputError("out-of-range", "lot", text, f"use at most {LOT_MAXIMUM}")
     return mantissa, exponent
 
 

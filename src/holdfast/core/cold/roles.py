@@ -115,8 +115,7 @@ def _freeze(machine: Machine, account: int, vote: Vote) -> None:
 def begin_liquidation(machine: Machine, account: int) -> bool:
     """Look again, at the state as it is now; only an account that is still below is liquidated."""
     state = machine.state
-    model = int(state.accounts[account, Account.MODEL])
-    equity, _, maintenance = totals_on(state, machine.marked.arrays[model], account)
+    equity, _, maintenance = totals_on(state, machine.marked.arrays, account)
     if not equity < maintenance:
         return False
     cancel_all_of(state, account)

@@ -1,5 +1,7 @@
 """Time and marks: ticks, logical time, settlement averages, marks at intervals (specs/time.md, specs/marks.md)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec.structs import replace
 
@@ -77,18 +79,26 @@ def _mark_what_is_due(machine: Machine, before: int, now: int) -> None:
     interval = machine.registry.rules.mark_interval
     if before // interval == now // interval:
         return
-    for item in machine.underlyings():
-        mark_if_fresh(machine, item)
+    mark_fresh(machine, machine.underlyings())
 
 
-def mark_if_fresh(machine: Machine, item: int) -> bool:
-    """Mark an underlying unless its price is stale; whether it was marked. What cannot be built is an alarm."""
-    if not int(machine.state.prices[item, Price.CURRENT]) or is_stale(machine.state, machine.registry, item):
+def mark_fresh(machine: Machine, items: Sequence[int]) -> bool:
+    """Mark, together, those underlyings whose price is not stale; whether any was marked.
+
+    A table that cannot be built is an alarm. Where several were to be marked together, each is then tried alone, so
+    that one underlying's trouble does not hold up the others.
+    """
+    prices = machine.state.prices
+    fresh = tuple(i for i in items if prices[i, Price.CURRENT] and not is_stale(machine.state, machine.registry, i))
+    if not fresh:
         return False
     try:
-        machine.mark(item)
+        machine.mark(fresh)
     except InputError as error:
-        alarm = Alarm(int(machine.state.counters[Counter.PRICE_ID]), f"mark of item {item}", str(error))
+        if len(fresh) > 1:
+            alone = [mark_fresh(machine, (item,)) for item in fresh]
+            return any(alone)
+        alarm = Alarm(int(machine.state.counters[Counter.PRICE_ID]), f"mark of item {fresh[0]}", str(error))
         machine.registry = with_alarm(machine.registry, alarm)
         return False
     return True
@@ -102,7 +112,7 @@ def mark(machine: Machine, command: Mark, _sender: Sender) -> Verdict:
         return refused(Reason.NOT_AN_ASSET)
     if not int(machine.state.prices[command.item, Price.CURRENT]):
         return refused(Reason.NO_PRICE)
-    if not mark_if_fresh(machine, command.item):
+    if not mark_fresh(machine, (command.item,)):
         fresh = int(machine.state.prices[command.item, Price.FRESH])
         return refused(Reason.PRICES_STALE, fresh, machine.registry.rules.sources_minimum)
     return ACCEPTED._replace(made=int(machine.state.counters[Counter.PRICE_ID]))

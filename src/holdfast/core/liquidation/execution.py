@@ -11,9 +11,8 @@ from holdfast.core.book import slots_against
 from holdfast.core.ledger import commit, cost_of, enter_side, entry, post, undo
 from holdfast.core.margins import Tables, totals_on
 from holdfast.core.orders import reduce_order
-from holdfast.core.state import INSURANCE, Account, Counts, Item, Open, State
+from holdfast.core.state import INSURANCE, Counts, Item, Open, State
 
-MODEL, STATUS = int(Account.MODEL), int(Account.STATUS)
 REMAINING, PRICE, OWNER = int(Open.REMAINING), int(Open.PRICE), int(Open.ACCOUNT)
 SETTLEMENT, FEE_PPM = int(Item.SETTLEMENT), int(Item.LIQUIDATION_FEE_PPM)
 MILLION = 1_000_000
@@ -34,7 +33,7 @@ def fill_resting(state: State, tables: Tables, account: int, slot: int, item: in
     entry(state, INSURANCE, state.items[item, SETTLEMENT], fee, 0)
     if post(state) != 0:
         return False
-    equity, _, _ = totals_on(state, tables[state.accounts[account, MODEL]], account)
+    equity, _, _ = totals_on(state, tables, account)
     if not equity >= 0.0:
         undo(state)
         return False

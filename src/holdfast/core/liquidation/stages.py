@@ -1,9 +1,9 @@
 """One stage of a liquidation: the plan is checked, filled on the book, and what cannot be filled is taken over.
 
-    LIQUIDATING ── filled, equity ≥ initial margin ──▶ HEALTHY
-        │  ├────── filled, still short ──────────────▶ LIQUIDATING (another stage follows)
-        │  └────── nothing left to give, or no book ─▶ taken over by the insurance fund ──▶ HEALTHY, empty
-        │                     the fund cannot bear it ─▶ deleveraged, losses shared ──────▶ HEALTHY, empty
+    LIQUIDATING ── filled, equity ≥ initial margin ────▶ HEALTHY
+        ├───────── still short ────────────────────────▶ LIQUIDATING (another stage, when the book has filled up)
+        └───────── equity ≤ a quarter of maintenance ──▶ taken over by the insurance fund ──▶ HEALTHY, empty
+                                  the fund cannot bear it ─▶ deleveraged, losses shared ──▶ HEALTHY, empty
 
 What may not live here: how plans are made (`liquidity`), the fills (`execution`), the takeover (`takeover`).
 Specification: specs/liquidation.md.
@@ -24,6 +24,8 @@ from holdfast.domain.commands import Liquidate
 from holdfast.domain.reasons import Reason
 from holdfast.domain.units import LEDGER_MAXIMUM
 
+TAKEOVER_SHARE = 0.25
+"""An account with at most this share of its maintenance margin left is taken over: what is left pays for moving it."""
 FILLS_MAXIMUM = 4_096
 """Fills of one reduction; what is left waits for the next stage."""
 
@@ -44,7 +46,9 @@ def liquidate(machine: Machine, command: Liquidate, _sender: Sender) -> Verdict:
     if equity >= initial:
         _set_status(machine, account, Status.HEALTHY)
         return Verdict(made=len(fills), equity=equity, initial=initial, detail={"fills": fills})
-    if fills and equity > 0.0 and any(_rows_of_contracts(machine, account)):
+    if equity > TAKEOVER_SHARE * maintenance and _rows_of_contracts(machine, account):
+        if not fills:
+            return refused(Reason.NOTHING_FILLED)
         touch(machine, account)
         return Verdict(made=len(fills), equity=equity, initial=initial, detail={"fills": fills})
     taken: Takeover = take_over(machine, account)
@@ -74,6 +78,9 @@ def _check(machine: Machine, command: Liquidate) -> tuple[Reason, int]:
         if item in seen or lots == 0 or (held > 0) == (lots > 0) or abs(lots) > abs(held):
             return Reason.PLAN_INCREASES, int(held)
         seen.add(item)
+    equity, _, maintenance = _totals(machine, account)
+    if not command.reductions and equity > TAKEOVER_SHARE * maintenance:
+        return Reason.TOO_EARLY, 0
     return Reason.ACCEPTED, 0
 
 
@@ -85,8 +92,7 @@ def _rows_of_contracts(machine: Machine, account: int) -> list[int]:
 
 
 def _totals(machine: Machine, account: int) -> tuple[float, float, float]:
-    model = int(machine.state.accounts[account, Account.MODEL])
-    equity, initial, maintenance = totals_on(machine.state, machine.marked.arrays[model], account)
+    equity, initial, maintenance = totals_on(machine.state, machine.marked.arrays, account)
     return float(equity), float(initial), float(maintenance)
 
 

@@ -19,12 +19,13 @@ import numpy as np
 
 from holdfast.core import ledger
 from holdfast.core.book import cancel_all_of
-from holdfast.core.cold.accounts import enter, holders
+from holdfast.core.cold.accounts import enter
 from holdfast.core.ledger import amounts_of
+from holdfast.core.liquidation.ranking import candidates, positive_cash
 from holdfast.core.machine import Machine
 from holdfast.core.margins import totals_on
 from holdfast.core.registry import Alarm, with_alarm
-from holdfast.core.state import INSURANCE, SYSTEM_ACCOUNTS, Account, Counter, Form, Item, Status
+from holdfast.core.state import INSURANCE, Account, Form, Item
 from holdfast.domain.errors import invariant
 from holdfast.domain.reasons import Reason
 from holdfast.domain.units import Rounding, divide
@@ -67,8 +68,7 @@ def _micro(value: float) -> int:
 
 
 def _totals(machine: Machine, account: int) -> tuple[float, float, float]:
-    model = int(machine.state.accounts[account, Account.MODEL])
-    return totals_on(machine.state, machine.marked.arrays[model], account)
+    return totals_on(machine.state, machine.marked.arrays, account)
 
 
 def _equity(machine: Machine, account: int) -> float:
@@ -106,7 +106,7 @@ def _move_everything(machine: Machine, account: int, *, forced: bool) -> bool:
         else:
             _enter_side(machine, account, item, -amount, -cost)
             _enter_side(machine, INSURANCE, item, amount, cost)
-    if Reason(int(ledger.post_entries(machine.state))) is not Reason.ACCEPTED:
+    if Reason(int(ledger.post(machine.state))) is not Reason.ACCEPTED:
         return False
     equity, _, maintenance = _totals(machine, INSURANCE)
     if not forced and not equity >= maintenance:
@@ -149,7 +149,7 @@ def _value(machine: Machine, account: int, item: int, amount: int, field: LineFi
     line = int(state.lines[model, item])
     row = state.items[item]
     units = float(amount * int(row[Item.MULTIPLIER])) / float(row[Item.DIVISOR])
-    return units * float(machine.marked.arrays[model].lines[line, field])
+    return units * float(machine.marked.arrays.models[model].lines[line, field])
 
 
 def _deleverage(machine: Machine, account: int) -> list[tuple[int, int, int]]:
@@ -170,25 +170,10 @@ def _deleverage(machine: Machine, account: int) -> list[tuple[int, int, int]]:
 
 
 def _ranked(machine: Machine, item: int, lots: int) -> list[int]:
-    """Accounts holding the opposite of `lots`, by profit per entry value × leverage, highest first."""
-    ranked = []
-    for other, held, cost in holders(machine, item):
-        status = int(machine.state.accounts[other, Account.STATUS])
-        if other < SYSTEM_ACCOUNTS or (held > 0) == (lots > 0) or status not in (Status.HEALTHY, Status.RESTRICTED):
-            continue
-        ranked.append((-_rank(machine, other, item, held, cost), other))
-    return [other for _, other in sorted(ranked)]
-
-
-def _rank(machine: Machine, account: int, item: int, lots: int, cost: int) -> float:
-    """Profit per entry value, times leverage where it is a profit and divided by it where it is a loss."""
-    settlement = int(machine.state.items[item, Item.SETTLEMENT])
-    entry = cost / float(machine.state.items[settlement, Item.DIVISOR])
-    profit = _value(machine, account, item, lots, LineField.IN_ASSET) - entry
-    equity = max(_equity(machine, account), 1e-9)
-    leverage = max(abs(_value(machine, account, item, lots, LineField.TODAY)) / equity, 1e-9)
-    ratio = profit / max(abs(entry), 1e-12)
-    return ratio * leverage if ratio > 0.0 else ratio / leverage
+    """Accounts holding the opposite of `lots`, the highest score first, the lower number among equals."""
+    accounts, scores = candidates(machine.state, machine.marked.arrays, item, lots)
+    ranked: list[int] = accounts[np.argsort(-scores, kind="stable")].tolist()
+    return ranked
 
 
 def _close_against(machine: Machine, account: int, other: int, item: int, lots: int, worth: int) -> bool:
@@ -196,7 +181,7 @@ def _close_against(machine: Machine, account: int, other: int, item: int, lots: 
     machine.make_room()
     _enter_side(machine, account, item, -lots, -worth)
     _enter_side(machine, other, item, lots, worth)
-    if Reason(int(ledger.post_entries(machine.state))) is not Reason.ACCEPTED:
+    if Reason(int(ledger.post(machine.state))) is not Reason.ACCEPTED:
         return False
     equity, _, maintenance = _totals(machine, other)
     if not equity >= maintenance:
@@ -215,27 +200,20 @@ def share_losses(machine: Machine) -> int:
     short = -_equity(machine, INSURANCE)
     if short <= 0.0:
         return 0
-    balances = _positive_cash(machine)
-    total = sum(_value(machine, account, item, cash, LineField.TODAY) for account, item, cash in balances)
+    balances = [(account, item, cash) for account, item, cash in positive_cash(machine.state).tolist()]
+    by_item: dict[int, int] = {}
+    for _, item, cash in balances:
+        by_item[item] = by_item.get(item, 0) + cash
+    total = sum(_value(machine, INSURANCE, item, cash, LineField.TODAY) for item, cash in by_item.items())
     fraction = min(MICRO**2, int(np.ceil(short / total * MICRO**2))) if total > 0.0 else 0
     machine.make_room()
     for account, item, cash in balances:
         part = divide(cash * fraction, MICRO**2, Rounding.CEILING)
         enter(machine, account, item, -part, 0)
         enter(machine, INSURANCE, item, part, 0)
-    reason = Reason(int(ledger.post_entries(machine.state)))
+    reason = Reason(int(ledger.post(machine.state)))
     invariant(reason is Reason.ACCEPTED, f"the sharing of a loss was refused: {reason.name}")
     ledger.commit_entries(machine.state)
     text = f"{short:.2f} of losses were shared by {len({a for a, _, _ in balances})} accounts"
     machine.registry = with_alarm(machine.registry, Alarm(0, "loss sharing", text))
     return _micro(short)
-
-
-def _positive_cash(machine: Machine) -> list[tuple[int, int, int]]:
-    """(account, item, cash) of every client's positive balance."""
-    found = []
-    for account in range(SYSTEM_ACCOUNTS, int(machine.state.counters[Counter.ACCOUNTS])):
-        for item, amount, _ in _rows(machine, account):
-            if machine.state.items[item, Item.FORM] == Form.ASSET and amount > 0:
-                found.append((account, item, amount))
-    return found
