@@ -340,7 +340,7 @@ DERIVED = {
     **{k.name: put("counters", k) for k in (Counter.POOL_TOP, Counter.KEPT_TOP, Counter.FIRST_FREE)},
     "table.today": element("today"),
     "table.RUN": element("tags", LineTag.RUN),
-    "table's padding": element("values", -1),
+    "table's padding": element("basis", -1),
     "order.NEXT": order(Open.NEXT),
     "rows turned": turned,
     "block moved": moved,

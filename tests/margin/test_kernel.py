@@ -58,7 +58,7 @@ def swept(arrays, start, count, line, quantity):
     out, row = np.empty((len(start), 3)), np.empty(19)
     for n, (begin, size) in enumerate(zip(start.tolist(), count.tolist(), strict=True)):
         kernel.account(arrays, line, quantity, begin, begin + size, row)
-        out[n] = row[0], kernel.total(row, kernel.INITIAL), kernel.total(row, kernel.MAINTENANCE)
+        out[n] = row[0], kernel.total.py_func(row, kernel.INITIAL), kernel.total.py_func(row, kernel.MAINTENANCE)
     return out
 
 

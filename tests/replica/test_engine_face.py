@@ -12,6 +12,7 @@ from venues import HOUR, START, balance, venue
 from holdfast.core.margins import totals_on
 from holdfast.core.state import Account, Price, Quote
 from holdfast.domain.errors import HoldfastError, InputError
+from holdfast.domain.frames import decode_frame
 from holdfast.domain.reasons import Reason
 from holdfast.domain.units import LEDGER_MAXIMUM, parse_time
 from holdfast.log.memory import MemoryLog
@@ -26,7 +27,7 @@ CALL, PUT = "BTC-27MAR20-8000-C", "BTC-27MAR20-7000-P"
 ETHER = "ETH_USDC-PERPETUAL"
 
 
-def number(engine, name, book="numbers"):
+def number(engine, name):
     return engine.embedded.fold.machine.registry.numbers[name]
 
 
@@ -46,9 +47,7 @@ def market():
 
 def kernel_figures(engine, name):
     fold = engine.embedded.fold
-    account = engine.account(name).number
-    model = int(fold.machine.state.accounts[account, Account.MODEL])
-    return totals_on(fold.machine.state, fold.machine.marked.arrays, account)
+    return totals_on(fold.machine.state, fold.machine.marked.arrays, engine.account(name).number)
 
 
 def gross(margin):
@@ -372,13 +371,14 @@ def test_prices_are_quoted_in_their_units_and_marked():
 def test_an_index_that_moves_far_marks_with_the_new_prices_of_contracts():
     engine = venue()
     assert engine.trade("alice", "bob", "BTC-PERPETUAL", 50_000, 7895)
-    # With the index alone moved, alice's perpetual would still be marked at 7,895 at the first of the two marks.
+    # The index marks at once: quoted first, it would find alice's perpetual still at 7,895.
     engine.embedded.decide = list
     assert engine.post_prices({"BTC": 7000, "BTC-PERPETUAL": 6995})
     market = engine.embedded.fold.machine.marked.market
     assert market.underlyings["BTC"].marks["BTC-PERPETUAL"].price == 6995
-    frames = [frame for _, frame in engine.embedded.log.read(engine.position - 1)]
-    assert len(frames) == 1
+    ((_, frame),) = engine.embedded.log.read(engine.position - 1)
+    quoted = decode_frame(frame).records["instrument"][:2].tolist()
+    assert quoted == [number(engine, "BTC-PERPETUAL"), number(engine, "BTC")]
 
 
 @pytest.mark.criterion("ENG-8")

@@ -72,6 +72,8 @@ def test_a_refusal_for_margin():
         (Reason.ACCOUNT_FROZEN, 2, 0, ("breach pending", None)),
         (Reason.ACCOUNT_FROZEN, 0, 0, (None, None)),
         (Reason.ALREADY_DEFINED, 0, 0, (0, None)),
+        (Reason.QUANTITY_INVALID, 0, 0, (None, None)),
+        (Reason.QUANTITY_INVALID, 3, 0, (Decimal(30), None)),
         (Reason.SESSION_UNKNOWN, 9, 9, (None, None)),
     ],
 )

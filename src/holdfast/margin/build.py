@@ -16,7 +16,7 @@ from holdfast.domain.parameters import AnyParameters
 from holdfast.margin import fields
 from holdfast.margin.charges import empty_fields
 from holdfast.margin.expiries import basis_columns_of, columns_of, expiry_rows, group_multipliers, terms_of
-from holdfast.margin.plan import Plan, plan_lines
+from holdfast.margin.plan import NO_GROUP, Plan, plan_lines
 from holdfast.margin.table import Arrays, Floats, Integers, LineField, LineTag, RiskTable, cache_aligned
 from holdfast.margin.values import fill_today, option_columns, scenario_values
 
@@ -110,13 +110,15 @@ def _check_finite(plan: Plan, arrays: Arrays) -> None:
 
 
 def _tags(plan: Plan, multipliers: Floats, lines: Floats) -> Integers:
-    tags = np.zeros((len(plan.names), len(LineTag)), np.int32, order="F")
+    # With one row, "column by column" would be "row by row" too, and compiled callers would be compiled for both.
+    padded = np.full((max(2, len(plan.names)), len(LineTag)), NO_GROUP, np.int32, order="F")
+    tags = padded[: len(plan.names)]
     tags[:, LineTag.GROUP] = plan.group_of_line
     tags[:, LineTag.UNDERLYING] = [plan.underlying_of_group(g) for g in plan.group_of_line]
     tags[:, LineTag.ASSET] = [plan.assets.index(a) for a in plan.assets_of_lines]
     tags[:, LineTag.RUN] = runs_of(tags[:, LineTag.GROUP], tags[:, LineTag.UNDERLYING], multipliers)
     tags[:, LineTag.STRIKE] = strikes_of(tags[:, LineTag.GROUP], lines[:, LineField.STRIKE])
-    return tags
+    return padded
 
 
 def runs_of(group: Integers, underlying: Integers, multipliers: Floats) -> Integers:
