@@ -43,7 +43,7 @@ class FlowRule(msgspec.Struct, frozen=True):
 
     reference_volatility: float = 0.75
     distances: tuple[float, ...] = (0.0005, 0.003, 0.01)
-    depths: tuple[float, ...] = (0.006, 0.010, 0.014)
+    depths: tuple[float, ...] = (0.02, 0.03, 0.045)
     depth_growth_max: float = 1.5
     option_distance: float = 0.05
     option_distance_min: float = 0.0005

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 HOUR_NS = 3_600 * 10**9
 DISTANCE_MIN_NS = 10**9
 """Least distance of two bars, so that a quarter of one is still an instant of its own."""
-DAYS_BEFORE, DAYS_AFTER = 5, 3
+DAYS_BEFORE, DAYS_AFTER = 3, 1
 """Days of a packaged window before the first and after the last day of its crash."""
 CRASHES = {
     "2020-03": ("2020-03-12", "2020-03-13"),
