@@ -82,11 +82,11 @@ def compiled(function: Function) -> Function:
 
     The plain Python function stays reachable as `.py_func`.
     """
-    return _compiled(function, forceinline=False)
+    return _compiled(function)
 
 
 def inlined(function: Function) -> Function:
-    """Compile a part of a kernel into every kernel that calls it; else as `compiled`, but not to be called by Python.
+    """Compile a part of a kernel into every kernel that calls it; else as `compiled`.
 
     A call between compiled functions hands over each array as five to nine machine words and counts its references. For
     parts that run for nanoseconds that costs more than they do.
@@ -94,21 +94,20 @@ def inlined(function: Function) -> Function:
     return _compiled(function, forceinline=True)
 
 
-def _compiled(function: Function, *, forceinline: bool) -> Function:
+def inlined_only(function: Function) -> Function:
+    """As `inlined`, without a door for Python, which for functions of many arrays is half of what there is to compile.
+
+    Python must not call it: there is nothing to call. Tests wrap it in a `compiled` function.
+    """
+    return _compiled(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _compiled(function: Function, **options: bool) -> Function:
     folder = cache_folder(Path(function.__code__.co_filename))
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = folder or before
     try:
-        compile_ = numba.njit(
-            cache=folder is not None,
-            nogil=True,
-            error_model="numpy",
-            fastmath=False,
-            forceinline=forceinline,
-            # A part is called by compiled code only: without doors for Python it compiles in half the time.
-            no_cpython_wrapper=forceinline,
-            no_cfunc_wrapper=forceinline,
-        )
+        compile_ = numba.njit(cache=folder is not None, nogil=True, error_model="numpy", fastmath=False, **options)
         result: Function = compile_(function)
     finally:
         numba.config.CACHE_DIR = before

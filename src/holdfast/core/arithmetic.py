@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.domain.units import LEDGER_MAXIMUM
 
 _EXACT_PRODUCT = 9.0e18
@@ -22,7 +22,7 @@ _HALF = np.uint64(32)
 _ONE, _TOP = np.uint64(1), np.uint64(63)
 
 
-@inlined
+@inlined_only
 def _round_half_even(quotient: int, remainder: int, divisor: int) -> int:
     """The quotient, one more where the remainder is above half the divisor, or at half and the quotient odd."""
     rest = divisor - remainder
@@ -56,7 +56,7 @@ def _wide(a: int, b: int, c: int) -> tuple[bool, int]:
     return True, _round_half_even(whole(quotient), whole(remainder), c)
 
 
-@inlined
+@inlined_only
 def multiply_divide(a: int, b: int, c: int) -> tuple[bool, int]:
     """A × b ÷ c rounded half to even, for c from 1 to 2**62; whether it is within LEDGER_MAXIMUM, and the result."""
     if abs(np.float64(a) * np.float64(b)) < _EXACT_PRODUCT:
@@ -68,7 +68,7 @@ def multiply_divide(a: int, b: int, c: int) -> tuple[bool, int]:
     return fits and size <= LEDGER_MAXIMUM, size if (a < 0) == (b < 0) else -size
 
 
-@inlined
+@inlined_only
 def multiply_divide_up(a: int, b: int, c: int) -> tuple[bool, int]:
     """The quotient a × b ÷ c for a, b ≥ 0 and c from 1 to 10**17, rounded up; refuses a product above 9 × 10**18."""
     if b > 0 and a > _PRODUCT_MAXIMUM // b:

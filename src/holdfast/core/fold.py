@@ -6,13 +6,13 @@ A cold command that raises is undone, answered INTERNAL and recorded as an alarm
 every replica does the same. What may not live here: clocks, I/O, what any one command means.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
-from holdfast.core import sessions
+from holdfast.core import quorum, sessions
 from holdfast.core.cold import accounts, definitions, roles, time
 from holdfast.core.cold.accounts import new_account
 from holdfast.core.hot import AT_COLD, MUST_GROW, MUST_MARK, apply_hot
@@ -26,7 +26,8 @@ from holdfast.core.verdict import Sender, Verdict, refused
 from holdfast.domain.commands import ColdCommand, OpenSession, decode_cold
 from holdfast.domain.errors import HoldfastError, InputError, invariant
 from holdfast.domain.frames import CHAIN_START, Frame, RecordKind, chain_hash, decode_frame
-from holdfast.domain.outcomes import OUTCOME, Outcomes, command_id
+from holdfast.domain.outcomes import OUTCOME, Outcomes, command_id, place_of
+from holdfast.domain.quarantines import QuarantineError, Subject, decode_quarantine, verify_quarantine
 from holdfast.domain.reasons import Reason
 
 _FAMILIES = (definitions, accounts, time, roles, stages)
@@ -73,6 +74,7 @@ class Fold:
         self.machine = Machine(watch)
         self.position = 0
         self.chain = CHAIN_START
+        self._quarantines: dict[int, list[bytes]] = {}
         self.checkpoints: list[Checkpoint] = []
         self._roots = Roots()
         self.machine.state, _ = sessions.opened(self.machine.state, 0, Role.GATEWAY, 0, 1)
@@ -95,7 +97,7 @@ class Fold:
         self.machine.events.clear()
         reason = self._turn_of(frame)
         if reason is Reason.ACCEPTED:
-            self._apply_records(frame, outcomes, details)
+            self._apply_records(frame, outcomes, details, self._skipped(frame))
         else:
             outcomes["reason"] = reason
         self.chain = chain_hash(self.chain, data)
@@ -134,12 +136,53 @@ class Fold:
         state.sessions[slot, Session.USED] = command_id(self.position, 0)
         return Reason.ACCEPTED
 
-    def _apply_records(self, frame: Frame, outcomes: Outcomes, details: dict[int, object]) -> None:
+    def learn_quarantine(self, data: bytes) -> None:
+        """Know a quarantine before its subject is folded. Whether it stands is judged when the subject is met.
+
+        Args:
+            data: As `domain.quarantines.encode_quarantine` makes it; from anywhere, as its signatures speak for it.
+
+        Raises:
+            QuarantineError: The bytes are no quarantine.
+        """
+        statement = decode_quarantine(data)
+        at = statement.position if statement.subject is Subject.FRAME else place_of(statement.position)[0]
+        self._quarantines.setdefault(at, []).append(data)
+
+    def _skipped(self, frame: Frame) -> list[int]:
+        """Indices of the records that quarantines set aside, ascending."""
+        found: set[int] = set()
+        keys = {number: replica.public_key for number, replica in enumerate(self.machine.registry.replicas)}
+        for data in self._quarantines.get(self.position, ()):
+            try:
+                statement = verify_quarantine(data, keys)
+            except (QuarantineError, InputError):
+                continue
+            signed = quorum.majority(len(statement.signatures), self.machine.registry.replicas)
+            if not signed or statement.chain_hash != self.chain:
+                continue
+            whole = statement.subject is Subject.FRAME
+            found.update(range(len(frame.records)) if whole else (place_of(statement.position)[1],))
+        return sorted(index for index in found if index < len(frame.records))
+
+    def _skip(self, frame: Frame, index: int, outcome: Any) -> None:
+        """Use up a command's number without looking at what it says."""
+        record, command = frame.records[index], command_id(self.position, index)
+        outcome["command"], outcome["reason"] = command, Reason.QUARANTINED
+        state, number = self.machine.state, _as_signed(int(record["number"]))
+        slot = int(sessions.find_session(state, _as_signed(int(record["session"]))))
+        if not sessions.turn(state, slot, int(record["kind"]), number):
+            sessions.consume_into(state, slot, number, command, outcome)
+
+    def _apply_records(
+        self, frame: Frame, outcomes: Outcomes, details: dict[int, object], skipped: Sequence[int]
+    ) -> None:
         at, records, first = 0, frame.records, command_id(self.position, 0)
         while True:
             self.machine.make_room()
+            end = next((index for index in skipped if index >= at), len(records))
             stop, at = apply_hot(
-                self.machine.state, self.machine.marked.arrays, sessions.MAY, records, at, first, outcomes
+                self.machine.state, self.machine.marked.arrays, sessions.MAY, records[:end], at, first, outcomes
             )
             if stop == MUST_MARK:
                 item = int(self.machine.state.counters[Counter.MARK_DUE])
@@ -151,14 +194,14 @@ class Fold:
                     details[at] = detail
                 at += 1
             elif stop != MUST_GROW:
-                return
+                if at == len(records):
+                    return
+                self._skip(frame, at, outcomes[at])
+                at += 1
 
     def _apply_cold(self, frame: Frame, index: int, outcome: Any) -> object:
         record, command = frame.records[index], command_id(self.position, index)
         outcome["command"] = command
-        if command in self.machine.registry.quarantined:
-            outcome["reason"] = Reason.QUARANTINED
-            return None
         content, problem = _read(frame, index)
         if isinstance(content, OpenSession):
             return self._write(outcome, self._open_session(content, command))
@@ -190,13 +233,14 @@ class Fold:
         sender = Sender(command, Role(int(row[Session.ROLE])), int(row[Session.SUBJECT]))
         if sender.role not in ALLOWED[type(content)]:
             return refused(Reason.SESSION_ROLE, int(sender.role))
-        registry, marked = self.machine.registry, self.machine.marked
+        before = self.machine.kept()
         try:
             return HANDLERS[type(content)](self.machine, content, sender)
         except (HoldfastError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             undo(self.machine.state)
-            self.machine.registry = with_alarm(registry, Alarm(command, type(content).__name__, repr(error)))
-            self.machine.marked = marked
+            self.machine.go_back(before)
+            alarm = Alarm(command, type(content).__name__, repr(error))
+            self.machine.registry = with_alarm(self.machine.registry, alarm)
             return refused(Reason.INTERNAL, detail=repr(error))
 
     def _open_session(self, content: OpenSession, command: int) -> Verdict:

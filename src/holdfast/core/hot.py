@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core import sessions
 from holdfast.core.arithmetic import whole
 from holdfast.core.ledger import commit, cost_of, enter_side, entry, fee_of, held_amount, post, undo
@@ -79,7 +79,7 @@ HALVINGS = 40
 """Steps of the search for what would have passed."""
 
 
-@inlined
+@inlined_only
 def check_account(state: State, account: int) -> int:
     """0, or why an account cannot be named by a client."""
     if account >= state.counters[ACCOUNTS]:
@@ -87,7 +87,7 @@ def check_account(state: State, account: int) -> int:
     return ACCOUNT_SYSTEM if account < SYSTEM_ACCOUNTS else 0
 
 
-@inlined
+@inlined_only
 def check_contract(state: State, item: int) -> int:
     """0, or why an item cannot be traded."""
     if item >= state.counters[ITEMS]:
@@ -100,27 +100,27 @@ def check_contract(state: State, item: int) -> int:
     return 0
 
 
-@inlined
+@inlined_only
 def is_frozen(state: State, account: int) -> bool:
     """Whether nothing but the engine may touch an account."""
     status = state.accounts[account, STATUS]
     return status == LIQUIDATING or status == BANKRUPT or status == ASIDE
 
 
-@inlined
+@inlined_only
 def is_free(state: State, account: int) -> bool:
     """Whether an account may place orders and give assets away."""
     status = state.accounts[account, STATUS]
     return status == HEALTHY or status == RESTRICTED
 
 
-@inlined
+@inlined_only
 def reduces(before: int, lots: int) -> bool:
     """Whether a change makes a position smaller without turning its sign."""
     return before != 0 and (before > 0) != (lots > 0) and abs(lots) <= abs(before)
 
 
-@inlined
+@inlined_only
 def settle_status(state: State, account: int, equity: float, initial: float) -> None:
     """Between healthy and restricted after an account's own command."""
     status = state.accounts[account, STATUS]
@@ -218,7 +218,7 @@ def largest_passing(
     return sign * low
 
 
-@inlined
+@inlined_only
 def missing_units(equity: float, initial: float) -> int:
     """How much equity is missing to the initial margin, in millionths of the numeraire, rounded up."""
     missing = np.ceil((initial - equity) * 1e6)
@@ -226,7 +226,7 @@ def missing_units(equity: float, initial: float) -> int:
     return whole(min(missing, 7e16)) if missing > 0.0 else 0
 
 
-@inlined
+@inlined_only
 def apply_trade(state: State, tables: Tables, record: Any, outcome: Any, figures: Floats, kind: int) -> int:
     """A bilateral trade (kind TRADE) or a fill of orders (kind FILL); 0 or the reason."""
     buyer, seller, item = whole(record.account), whole(record.other), whole(record.instrument)
@@ -278,7 +278,7 @@ def apply_trade(state: State, tables: Tables, record: Any, outcome: Any, figures
     return 0
 
 
-@inlined
+@inlined_only
 def filled_order(state: State, account: int, number: int, item: int, lots: int, price: int) -> tuple[int, int]:
     """Reason or 0, and the slot of the order that a fill of `lots` names; NONE where it names none."""
     if number == 0:
@@ -294,7 +294,7 @@ def filled_order(state: State, account: int, number: int, item: int, lots: int, 
     return 0, slot
 
 
-@inlined
+@inlined_only
 def apply_order(state: State, tables: Tables, record: Any, outcome: Any, command: int) -> int:
     """Place a limit order if the account could bear every outcome of its fills; 0 or the reason."""
     account, item = whole(record.account), whole(record.instrument)
@@ -329,7 +329,7 @@ def apply_order(state: State, tables: Tables, record: Any, outcome: Any, command
     return 0
 
 
-@inlined
+@inlined_only
 def apply_cancel(state: State, record: Any, outcome: Any) -> int:
     """Cancel an open order; 0 or the reason."""
     account = whole(record.account)
@@ -346,7 +346,7 @@ def apply_cancel(state: State, record: Any, outcome: Any) -> int:
     return 0
 
 
-@inlined
+@inlined_only
 def apply_transfer(state: State, tables: Tables, record: Any, outcome: Any) -> int:
     """Move an asset between accounts if the giver keeps its initial margin; 0 or the reason."""
     account, other, item = whole(record.account), whole(record.other), whole(record.instrument)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core.state import Account, Counter, Counts, Lines, Open, Session, State
 from holdfast.domain.errors import invariant
 
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
     offsets: Counts
 
 
-@inlined
+@inlined_only
 def _sort_rows(row_item: Lines, start: int, count: int, keys: Counts) -> None:
     """Write an account's rows in ascending order of item to `keys`, each as item × 2**32 + place in its block."""
     if count > _INSERTION_MAXIMUM:

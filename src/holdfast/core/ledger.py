@@ -8,7 +8,7 @@ is posted. Specification: specs/ledger.md.
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core.arithmetic import multiply_divide, multiply_divide_up
 from holdfast.core.state import (
     BLOCK_LEAST,
@@ -41,7 +41,7 @@ WORLD_MAXIMUM = 1 << 61
 """The outside world owes what all accounts hold together; one more ledger amount still fits in int64."""
 
 
-@inlined
+@inlined_only
 def size_class(capacity: int) -> int:
     """Which list of free blocks a capacity belongs to: 0 for BLOCK_LEAST, one more per doubling."""
     found, size = 0, BLOCK_LEAST
@@ -50,7 +50,7 @@ def size_class(capacity: int) -> int:
     return found
 
 
-@inlined
+@inlined_only
 def take_block(state: State, capacity: int) -> int:
     """First row of a free block; the caller made sure that the pool has room (`state.pool_reserve`)."""
     head = FIRST_FREE + size_class(capacity)
@@ -64,7 +64,7 @@ def take_block(state: State, capacity: int) -> int:
     return start
 
 
-@inlined
+@inlined_only
 def give_block(state: State, start: int, capacity: int) -> None:
     """Put a block on the list of free ones of its size."""
     head = FIRST_FREE + size_class(capacity)
@@ -72,7 +72,7 @@ def give_block(state: State, start: int, capacity: int) -> None:
     state.counters[head] = start
 
 
-@inlined
+@inlined_only
 def find_row(state: State, account: int, line: int) -> int:
     """The row of a line in an account's block, or where it would be inserted."""
     low = state.accounts[account, START]
@@ -86,14 +86,14 @@ def find_row(state: State, account: int, line: int) -> int:
     return low
 
 
-@inlined
+@inlined_only
 def has_row(state: State, account: int, row: int, line: int) -> bool:
     """Whether the row found for a line is that line's."""
     end = state.accounts[account, START] + state.accounts[account, COUNT]
     return row < end and state.row_line[row] == line
 
 
-@inlined
+@inlined_only
 def units_of(state: State, item: int, amount: int, cost: int) -> float:
     """What the margin kernel reads: cash − cost of an asset, in the asset; lots of a contract, in its unit."""
     if state.items[item, FORM] == FORM_ASSET:
@@ -101,14 +101,14 @@ def units_of(state: State, item: int, amount: int, cost: int) -> float:
     return np.float64(amount * state.items[item, MULTIPLIER]) / np.float64(state.items[item, DIVISOR])
 
 
-@inlined
+@inlined_only
 def _copy_row(state: State, to: int, source: int) -> None:
     state.ledger[to, 0], state.ledger[to, 1] = state.ledger[source, 0], state.ledger[source, 1]
     state.row_item[to], state.row_line[to] = state.row_item[source], state.row_line[source]
     state.row_units[to] = state.row_units[source]
 
 
-@inlined
+@inlined_only
 def _insert_row(state: State, account: int, row: int, item: int, line: int) -> int:
     """Make room for a line at `row` of an account's block, moving the block if it is full; the row's place then."""
     count, capacity = state.accounts[account, COUNT], state.accounts[account, CAPACITY]
@@ -134,7 +134,7 @@ def _insert_row(state: State, account: int, row: int, item: int, line: int) -> i
     return row
 
 
-@inlined
+@inlined_only
 def _remove_row(state: State, account: int, row: int) -> None:
     """Close the gap of an empty row, and see what the account is still exposed to."""
     start, count = state.accounts[account, START], state.accounts[account, COUNT] - 1
@@ -146,7 +146,7 @@ def _remove_row(state: State, account: int, row: int) -> None:
     state.accounts[account, COUNT], state.accounts[account, EXPOSURE] = count, exposure
 
 
-@inlined
+@inlined_only
 def add(state: State, account: int, item: int, amount: int, cost: int) -> int:
     """Add to one row, making or removing it as needed; 0, or the reason why nothing was changed."""
     line = state.lines[state.accounts[account, MODEL], item]
@@ -176,7 +176,7 @@ def add(state: State, account: int, item: int, amount: int, cost: int) -> int:
     return 0
 
 
-@inlined
+@inlined_only
 def entry(state: State, account: int, item: int, amount: int, cost: int) -> None:
     """Write an entry to the journal, to be posted by `post`; one that changes nothing is left out."""
     if amount == 0 and cost == 0:
@@ -207,7 +207,7 @@ def post(state: State) -> int:
     return 0
 
 
-@inlined
+@inlined_only
 def commit(state: State) -> None:
     """Let the posted entries stand: a new version of each account, and an empty journal."""
     for n in range(state.counters[JOURNAL]):
@@ -216,7 +216,7 @@ def commit(state: State) -> None:
     state.counters[JOURNAL] = state.counters[POSTED] = 0
 
 
-@inlined
+@inlined_only
 def cost_of(state: State, item: int, lots: int, price: int) -> tuple[int, int]:
     """What `lots` of a contract cost at a price: the reason why it has none or 0, and settlement units, signed.
 
@@ -237,14 +237,14 @@ def cost_of(state: State, item: int, lots: int, price: int) -> tuple[int, int]:
     return (0, cost) if fits else (LEDGER_LIMIT, 0)
 
 
-@inlined
+@inlined_only
 def fee_of(state: State, item: int, cost: int) -> tuple[int, int]:
     """The fee of one side of a trade that cost `cost`: reason or 0, and settlement units, rounded up."""
     fits, fee = multiply_divide_up(abs(cost), state.items[item, FEE_PPM], MILLION)
     return (0, fee) if fits else (LEDGER_LIMIT, 0)
 
 
-@inlined
+@inlined_only
 def held_amount(state: State, account: int, item: int) -> tuple[int, int]:
     """Amount and cost of an item in an account; zeros where it has no row."""
     line = state.lines[state.accounts[account, MODEL], item]
@@ -256,7 +256,7 @@ def held_amount(state: State, account: int, item: int) -> tuple[int, int]:
     return state.ledger[row, 0], state.ledger[row, 1]
 
 
-@inlined
+@inlined_only
 def enter_side(state: State, account: int, item: int, lots: int, cost: int, fee: int) -> None:
     """Write the entries of one side of a trade: the position, its asset's row and the fee that leaves the account.
 

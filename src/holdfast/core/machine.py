@@ -12,7 +12,18 @@ from holdfast.core import marks
 from holdfast.core.liquidation.lifecycle import MOVES
 from holdfast.core.marks import Marked
 from holdfast.core.registry import Registry
-from holdfast.core.state import BLOCK_LEAST, Account, Counter, Item, Price, Status, empty_state, grown, pool_reserve
+from holdfast.core.state import (
+    BLOCK_LEAST,
+    Account,
+    Counter,
+    Counts,
+    Item,
+    Price,
+    Status,
+    empty_state,
+    grown,
+    pool_reserve,
+)
 from holdfast.domain.errors import InputError
 from holdfast.domain.market import DOLLAR, Market
 
@@ -24,6 +35,31 @@ class MarkEvent(NamedTuple):
     items: tuple[int, ...]
     looked: int
     breaches: int
+
+
+_COUNTED = [
+    Counter.TIME,
+    Counter.ACCOUNTS,
+    Counter.ITEMS,
+    Counter.PRICE_ID,
+    Counter.MARK_DUE,
+    Counter.AGE_MAXIMUM,
+    Counter.AHEAD_MAXIMUM,
+    Counter.SOURCES_MINIMUM,
+    Counter.OUTLIER_PPM,
+    Counter.THRESHOLD_PPM,
+]
+"""Counters that commands mean something by. The others say where things lie, and undoing does not move them back."""
+
+
+class Kept(NamedTuple):
+    """The registry, the tables and copies of the small arrays, as they were before a command."""
+
+    registry: Registry
+    marked: Marked
+    counters: Counts
+    items: Counts
+    prices: Counts
 
 
 class Machine:
@@ -43,6 +79,20 @@ class Machine:
         self.marked = Marked(Market(0, {}), (), marks.NO_TABLES)
         self.events: list[MarkEvent] = []
         self.watch = watch or (lambda _moment: None)
+
+    def kept(self) -> Kept:
+        """What a cold command may change without a journal, to go back to if it raises."""
+        state = self.state
+        return Kept(self.registry, self.marked, state.counters.copy(), state.items.copy(), state.prices.copy())
+
+    def go_back(self, kept: Kept) -> None:
+        """Undo a command that raised; the ledger's journal was undone before. Arrays that grew stay longer."""
+        self.registry = kept.registry
+        self.state.counters[_COUNTED] = kept.counters[_COUNTED]
+        for array, before in ((self.state.items, kept.items), (self.state.prices, kept.prices)):
+            array[: len(before)] = before
+            array[len(before) :] = 0
+        self._set(kept.marked)
 
     def refresh(self) -> None:
         """Build the tables again from the frozen prices: after a definition, without a new price id."""

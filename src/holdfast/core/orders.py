@@ -4,7 +4,7 @@ An account's orders are a list through `orders[:, NEXT]`, the newest first. A nu
 again, so that a fill or a cancel cannot meet another order than the one it means.
 """
 
-from holdfast.compilation import inlined
+from holdfast.compilation import inlined_only
 from holdfast.core.arithmetic import whole
 from holdfast.core.state import (
     NONE,
@@ -24,7 +24,7 @@ ORDER_SLOTS, ORDER_FREE = int(Counter.ORDER_SLOTS), int(Counter.ORDER_FREE)
 ORDERS_LIMIT = int(Reason.ORDERS_LIMIT)
 
 
-@inlined
+@inlined_only
 def place_order(state: State, account: int, item: int, lots: int, price: int, command: int) -> tuple[int, int]:
     """Add an order to an account: reason or 0, and its slot. The caller made sure that a slot is free."""
     number = state.accounts[account, ORDER_LAST] + 1
@@ -46,7 +46,7 @@ def place_order(state: State, account: int, item: int, lots: int, price: int, co
     return 0, slot
 
 
-@inlined
+@inlined_only
 def find_order(state: State, account: int, number: int) -> int:
     """The slot of an account's open order, NONE for none."""
     slot = state.accounts[account, ORDERS] if state.accounts[account, ORDER_COUNT] > 0 else whole(NONE)
@@ -55,7 +55,7 @@ def find_order(state: State, account: int, number: int) -> int:
     return slot
 
 
-@inlined
+@inlined_only
 def cancel_order(state: State, account: int, slot: int) -> None:
     """Take an order out of its account's list and free its slot."""
     following = state.orders[slot, NEXT]
@@ -73,7 +73,7 @@ def cancel_order(state: State, account: int, slot: int) -> None:
     state.accounts[account, ORDER_COUNT] -= 1
 
 
-@inlined
+@inlined_only
 def reduce_order(state: State, account: int, slot: int, lots: int) -> None:
     """Take filled lots off an order; a filled one is gone."""
     state.orders[slot, REMAINING] -= lots

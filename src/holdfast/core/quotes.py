@@ -7,7 +7,7 @@ marks and margin.
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core.state import SOURCES_MAXIMUM, Counter, Counts, Form, Item, Price, Quote, State
 from holdfast.domain.reasons import Reason
 from holdfast.domain.units import LEDGER_MAXIMUM
@@ -26,13 +26,13 @@ MILLION = 1e6
 QUOTE_MAXIMUM = LEDGER_MAXIMUM
 
 
-@inlined
+@inlined_only
 def median(values: Counts, count: int) -> int:
     """The middle of the first `count` ≥ 1 sorted values; of an even number the lower of the two in the middle."""
     return values[(count - 1) // 2]
 
 
-@inlined
+@inlined_only
 def fresh_prices(state: State, item: int, found: Counts) -> int:
     """Write an item's fresh quotes to `found` in ascending order; how many."""
     count = 0
@@ -50,7 +50,7 @@ def fresh_prices(state: State, item: int, found: Counts) -> int:
     return count
 
 
-@inlined
+@inlined_only
 def without_outliers(state: State, found: Counts, count: int) -> int:
     """Leave out, in place, what is further from the median of all than the rules allow; how many remain."""
     middle = median(found, count)
@@ -62,7 +62,7 @@ def without_outliers(state: State, found: Counts, count: int) -> int:
     return kept
 
 
-@inlined
+@inlined_only
 def renew_price(state: State, item: int) -> None:
     """Work out an item's price from its quotes; without enough fresh ones the last price stands, marked as stale."""
     found = np.empty(SOURCES_MAXIMUM, np.int64)
@@ -74,7 +74,7 @@ def renew_price(state: State, item: int) -> None:
         state.prices[item, CURRENT] = median(found, count)
 
 
-@inlined
+@inlined_only
 def take_quote(state: State, item: int, source: int, price: int, time: int, sequence: int) -> int:
     """Take a source's quote: 0, or the reason why not. May ask for a mark by setting the counter MARK_DUE."""
     if item < 0 or item >= state.counters[ITEMS]:

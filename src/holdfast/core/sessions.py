@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.compilation import compiled, inlined
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core.arithmetic import whole
 from holdfast.core.state import NONE, SESSIONS_MAXIMUM, Counter, Flags, Role, Session, State, grown
 from holdfast.domain.frames import RecordKind
@@ -41,13 +41,13 @@ MAY[RecordKind.COLD] = True
 MAY[RecordKind.COLD, Role.GATEWAY] = False  # its numbers count frames
 
 
-@inlined
+@inlined_only
 def home_of(state: State, session: int) -> int:
     """Where a session's id is looked for first."""
     return whole(((np.uint64(session) * _SPREAD) >> _SHIFT) & np.uint64(len(state.session_table) - 1))
 
 
-@inlined
+@inlined_only
 def slot_of(state: State, session: int) -> int:
     """The slot of an open session, NONE for none."""
     at = home_of(state, session)
@@ -58,7 +58,7 @@ def slot_of(state: State, session: int) -> int:
         at = (at + 1) & (len(state.session_table) - 1)
 
 
-@inlined
+@inlined_only
 def check_turn(state: State, slot: int, kind: int, number: int, may: Flags) -> int:
     """0 where the command is the session's next and it may send it; else the reason. ALREADY_APPLIED for repeats."""
     if slot == NONE:
@@ -71,7 +71,7 @@ def check_turn(state: State, slot: int, kind: int, number: int, may: Flags) -> i
     return ALREADY_APPLIED if number < expected else 0
 
 
-@inlined
+@inlined_only
 def repeat(state: State, slot: int, number: int, outcome: Any) -> None:
     """Give the first outcome of a number that was used, while it is kept."""
     size = state.sessions[slot, KEPT]
@@ -85,7 +85,7 @@ def repeat(state: State, slot: int, number: int, outcome: Any) -> None:
     outcome.repeated = 1
 
 
-@inlined
+@inlined_only
 def consume(state: State, slot: int, number: int, command: int, outcome: Any) -> None:
     """Use up a number: keep its outcome and expect the next."""
     ring = state.kept[state.sessions[slot, RING] + number % state.sessions[slot, KEPT]]

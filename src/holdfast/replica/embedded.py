@@ -19,25 +19,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from holdfast.core import sessions
 from holdfast.core.fold import Applied, Fold
 from holdfast.core.snapshot import fold_from, snapshot_of
 from holdfast.core.state import NONE, Role, Session
-from holdfast.domain.commands import DefineReplica, DefineSource, OpenSession, Tick
+from holdfast.domain.commands import DefineReplica, DefineSource, OpenSession, QuarantineCommand, Tick, decode_cold
 from holdfast.domain.errors import HoldfastError, InputError, invariant
-from holdfast.domain.frames import FrameError, decode_frame
+from holdfast.domain.frames import FrameError, RecordKind, decode_frame
 from holdfast.domain.outcomes import command_id, place_of
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.errors import FullError, LockedError, LogError, ReadOnlyError
 from holdfast.log.protocol import Log
 from holdfast.replica import folder as files
+from holdfast.replica import supervision
 from holdfast.replica.decisions import decisions
 from holdfast.replica.errors import ReplayError, ShortLogError, StoppedError
 from holdfast.replica.gateway import FIRST_GATEWAY, ClientSession, Gateway, Request
 from holdfast.replica.names import AccountNames
 from holdfast.replica.warming import warm
 
+QUARANTINE_TAG = b"quarantine"
+"""What the bytes of every quarantine command contain; frames without it need no closer look."""
 REPLICA_NAME = "embedded"
 DECISION_ROUNDS_MAXIMUM = 64
 """Rounds of own decisions after one submission: a bound on what one command can set off."""
@@ -95,7 +100,7 @@ class EmbeddedEngine:
         clock: Callable[[], int] = time.time_ns,
         watch: Callable[[str], None] | None = None,
     ) -> None:
-        """Read the newest usable snapshot and replay the rest of the log. Nothing is appended.
+        """Read the newest usable snapshot and replay the rest of the log. Only a quarantine is ever appended.
 
         Args:
             log: Opened for writing, or in memory. Closed with the engine; not by an opening that fails.
@@ -370,7 +375,13 @@ class EmbeddedEngine:
             )
 
     def _replay(self) -> None:
+        """Fold the rest of the log, skipping what quarantines set aside; sign one for what kills this process."""
+        for data in _quarantines(self.log, self._fold.position):
+            self._fold.learn_quarantine(data)
+        opening, signed = supervision.Opening(self._folder), []
         for position, frame in self.log.read(self._fold.position):
+            if opening.is_careful and opening.at(position):
+                signed.append(self._set_aside(position))
             try:
                 applied = self._fold.apply(frame)
             except HoldfastError as error:
@@ -378,6 +389,35 @@ class EmbeddedEngine:
                 raise ReplayError(f"position {position} of the log", f"cannot be folded ({error})", advice) from error
             self.names.learn(frame, applied)
         invariant(self._fold.chain == self.log.head_hash, "the state is not that of the log's frames")
+        opening.done()
+        self._own = self._found_sessions()
+        for data in signed:
+            self.send([Request(Role.REPLICA, self.replica(), QuarantineCommand(data))])
+
+    def _set_aside(self, position: int) -> bytes:
+        """Sign a quarantine of the frame that is next, as the replica that the log knows by this engine's key."""
+        key = public_key_of(self._key)
+        numbers = [n for n, known in enumerate(self._fold.machine.registry.replicas) if known.public_key == key]
+        if not numbers:
+            advice = "no replica is defined there that could sign a quarantine of it; see docs/how-to/repair-a-log.md"
+            raise ReplayError(f"position {position} of the log", "kills the process again and again", advice)
+        data = supervision.quarantine_of(position, self._fold.chain, numbers[0], self._key)
+        self._fold.learn_quarantine(data)
+        return data
+
+
+def _quarantines(log: Log, start: int) -> Iterator[bytes]:
+    """The quarantines that a log holds from a position on, read before anything is folded."""
+    for _, data in log.read(start):
+        if QUARANTINE_TAG in data:
+            frame = decode_frame(data)
+            for index in np.flatnonzero(frame.records["kind"] == RecordKind.COLD).tolist():
+                content = frame.cold(index)
+                if QUARANTINE_TAG in content:
+                    with contextlib.suppress(HoldfastError):
+                        command = decode_cold(content)
+                        if isinstance(command, QuarantineCommand):
+                            yield command.quarantine
 
 
 def answers_of(applied: Applied) -> Iterator[Answer]:

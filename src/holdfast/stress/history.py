@@ -168,7 +168,7 @@ def load_window(name: str, *, whole_month: bool = False) -> PriceHistory:
 
     Args:
         name: One of `windows()`.
-        whole_month: The calendar month of the name, instead of five days before the crash's first day to three days
+        whole_month: The calendar month of the name, instead of three days before the crash's first day to one day
             after its last.
 
     Returns:
