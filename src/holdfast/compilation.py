@@ -54,7 +54,9 @@ def source_digest(file: Path) -> str:
     """SHA-256 over the sources that `file` reaches and the versions of NumPy, Numba and llvmlite, in hexadecimal."""
     digest = hashlib.sha256(f"{np.__version__} {numba.__version__} {llvmlite.__version__}".encode())
     for source in (Path(__file__), *sources_of(file)):
-        digest.update(str(source.relative_to(_PACKAGE)).encode() + b"\0" + source.read_bytes())
+        # Tools outside the package compile too; they are known by their names.
+        name = source.relative_to(_PACKAGE) if source.is_relative_to(_PACKAGE) else source.name
+        digest.update(str(name).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from holdfast.core.roots import Roots, full_root
 from holdfast.core.snapshot import fold_from, snapshot_of
@@ -24,7 +25,7 @@ from holdfast.domain.instruments import Kind
 from holdfast.domain.market import Expiry, Market, Underlying
 from holdfast.domain.market import Price as MarketPrice
 from holdfast.domain.names import parse_instrument
-from holdfast.domain.reasons import Reason as R
+from holdfast.domain.reasons import Reason
 from holdfast.margin.account import account_of_lines, figures_of
 from holdfast.margin.build import build_table
 from holdfast.margin.order_box import order_room
@@ -45,7 +46,7 @@ class Undecided(Exception):  # noqa: N818 (no error: the model does not know)
     """A comparison of margins is too near to its boundary."""
 
 
-class Disagreement(AssertionError):
+class Disagreement(AssertionError):  # noqa: N818 (what it is, in the words of a test)
     """The fold and the model say different things."""
 
 
@@ -170,17 +171,17 @@ class Money:
         """LED-5."""
         i = self.items[item]
         if not (1 if i.is_inverse else 0) <= price <= MOST:
-            raise Refused(R.PRICE_INVALID)
+            raise Refused(Reason.PRICE_INVALID)
         cost = half_even(self.exact_value(item, lots, price))
         if abs(lots) > MOST or (not i.is_inverse and abs(lots) * i.n > MOST) or abs(cost) > MOST:
-            raise Refused(R.LEDGER_LIMIT)
+            raise Refused(Reason.LEDGER_LIMIT)
         return cost
 
     def fee(self, item, cost):
         """LED-6."""
         product = abs(cost) * self.items[item].fee_ppm
         if product > 9 * 10**18:
-            raise Refused(R.LEDGER_LIMIT)
+            raise Refused(Reason.LEDGER_LIMIT)
         return math.ceil(Fraction(product, 10**6))
 
     # Posting
@@ -203,9 +204,9 @@ class Money:
             before.setdefault(account, (dict(a.rows), a.version))
             row = tuple(old + new for old, new in zip(a.rows.get(item, (0, 0)), (amount, cost), strict=True))
             most = 2**61 if account == WORLD else MOST
-            reason = 0 if self.has_line(item) else R.NO_PRICE
+            reason = 0 if self.has_line(item) else Reason.NO_PRICE
             if not reason and (max(map(abs, row)) > most or (not i.is_asset and abs(row[0]) * i.multiplier > MOST)):
-                reason = R.LEDGER_LIMIT
+                reason = Reason.LEDGER_LIMIT
             if reason:
                 self.take_back(before)
                 raise Refused(reason)
@@ -266,7 +267,11 @@ class Money:
         if model not in self.tables:
             lines = [i for n, i in enumerate(self.items) if self.has_line(n)]
             contracts, assets = [i.instrument for i in lines if not i.is_asset], [i.name for i in lines if i.is_asset]
-            self.tables[model] = build_table(self.models[model], self.market(), contracts, assets)
+            parameters = self.models[model]
+            rule = parameters.depeg
+            if rule is not None and rule.asset not in assets:  # MKS-11
+                parameters = replace(parameters, depeg=None)
+            self.tables[model] = build_table(parameters, self.market(), contracts, assets)
         return self.tables[model]
 
     def renew_tables(self):
@@ -315,7 +320,7 @@ class Money:
         """Equity ≥ initial margin, or INITIAL_MARGIN; (equity, initial)."""
         equity, initial, _ = self.margins(account)
         if not at_least(equity, initial):
-            raise Refused(R.INITIAL_MARGIN, missing(equity, initial), figures=(equity, initial))
+            raise Refused(Reason.INITIAL_MARGIN, missing(equity, initial), figures=(equity, initial))
         return equity, initial
 
     def settle_status(self, account):
@@ -328,7 +333,13 @@ class Money:
 
 
 class Prices(Money):
-    """Quotes, marks and time: specs/marks.md, specs/time.md."""
+    """Quotes, marks and time: specs/marks.md, specs/time.md.
+
+    Attributes:
+        orders_are_exposed: Whether a mark looks at every account with an open order (MKS-7).
+    """
+
+    orders_are_exposed = True
 
     def __init__(self):
         super().__init__()
@@ -353,14 +364,14 @@ class Prices(Money):
     def quote(self, source, item, price, time, sequence):
         """MKS-1."""
         if item >= len(self.items):
-            raise Refused(R.ITEM_UNKNOWN)
+            raise Refused(Reason.ITEM_UNKNOWN)
         if not 1 <= price <= MOST:
-            raise Refused(R.PRICE_INVALID)
+            raise Refused(Reason.PRICE_INVALID)
         if time > self.time + self.rules.ahead_maximum:
-            raise Refused(R.QUOTE_FUTURE)
+            raise Refused(Reason.QUOTE_FUTURE)
         _, last_time, last_sequence = self.quotes.get((item, source), (0, 0, 0))
         if time < last_time or sequence <= last_sequence:
-            raise Refused(R.QUOTE_OLD)
+            raise Refused(Reason.QUOTE_OLD)
         self.quotes[item, source] = price, time, sequence
         self.renew_price(item)
 
@@ -385,7 +396,7 @@ class Prices(Money):
                 self.table(model)
         except InputError:
             (self.frozen, self.table_time), self.tables = before, {}
-            return len(items) > 1 and any([self.mark_all([n]) for n in items])
+            return len(items) > 1 and any([self.mark_all([n]) for n in items])  # noqa: C419 (each is tried)
         self.price_id += 1
         self.look_at_accounts(items)
         return True
@@ -402,7 +413,7 @@ class Prices(Money):
     def look_at_accounts(self, items):
         """MKS-7, LIQ-1."""
         for number, a in self.accounts.items():
-            if number <= WITHDRAWALS or not any(self.is_exposed(n, items) for n in self.looked_at(a)):
+            if number <= WITHDRAWALS or not self.is_looked_at(a, items):
                 continue
             equity, initial, maintenance = self.margins(number)
             safe = at_least(equity, initial)
@@ -410,9 +421,8 @@ class Prices(Money):
             if a.status in (HEALTHY, RESTRICTED, PENDING):
                 a.status = HEALTHY if safe else RESTRICTED if thin else PENDING
 
-    @staticmethod
-    def looked_at(a):
-        return a.rows
+    def is_looked_at(self, a, items):
+        return (self.orders_are_exposed and a.orders) or any(self.is_exposed(n, items) for n in a.rows)
 
     def is_exposed(self, item, marked):
         """Here are fewer than 62 items, so that an asset's bit is its own."""
@@ -433,31 +443,37 @@ class Prices(Money):
 
 
 class Hot(Prices):
-    """Trades, fills, orders, transfers: specs/commands.md."""
+    """Trades, fills, orders, transfers: specs/commands.md.
+
+    Attributes:
+        orders_first: Whether the margin after a fill is that with its lots taken off the orders (CMD-6, STA-5).
+    """
+
+    orders_first = True
 
     def check_account(self, account):
         """CMD-5."""
         if account not in self.accounts:
-            raise Refused(R.ACCOUNT_UNKNOWN)
+            raise Refused(Reason.ACCOUNT_UNKNOWN)
         if account <= WITHDRAWALS:
-            raise Refused(R.ACCOUNT_SYSTEM)
+            raise Refused(Reason.ACCOUNT_SYSTEM)
 
     def check_contract(self, item):
         """CMD-5; nothing here is settled."""
         if not 0 <= item < len(self.items):
-            raise Refused(R.ITEM_UNKNOWN)
+            raise Refused(Reason.ITEM_UNKNOWN)
         if self.items[item].is_asset:
-            raise Refused(R.NOT_AN_INSTRUMENT)
+            raise Refused(Reason.NOT_AN_INSTRUMENT)
         expiry = self.items[item].instrument.expiry
         if expiry is not None and self.time >= expiry:
-            raise Refused(R.INSTRUMENT_CLOSED)
+            raise Refused(Reason.INSTRUMENT_CLOSED)
 
     def check_asset(self, item):
         """CMD-5."""
         if not 0 <= item < len(self.items):
-            raise Refused(R.ITEM_UNKNOWN)
+            raise Refused(Reason.ITEM_UNKNOWN)
         if not self.items[item].is_asset:
-            raise Refused(R.NOT_AN_ASSET)
+            raise Refused(Reason.NOT_AN_ASSET)
 
     def filled_order(self, account, number, item, lots, price):
         """CMD-6, 6 to 9."""
@@ -465,12 +481,12 @@ class Hot(Prices):
             return
         order = self.accounts[account].orders.get(number)
         if order is None or order[0] != item:
-            raise Refused(R.ORDER_UNKNOWN)
+            raise Refused(Reason.ORDER_UNKNOWN)
         _, remaining, limit = order
         if remaining * lots < 0 or abs(lots) > abs(remaining):
-            raise Refused(R.FILL_BEYOND_ORDER)
+            raise Refused(Reason.FILL_BEYOND_ORDER)
         if price > limit if lots > 0 else price < limit:
-            raise Refused(R.FILL_BEYOND_LIMIT)
+            raise Refused(Reason.FILL_BEYOND_LIMIT)
 
     def trade(self, r, *, is_fill):
         """CMD-6."""
@@ -478,41 +494,48 @@ class Hot(Prices):
         self.check_account(buyer)
         self.check_account(seller)
         if buyer == seller:
-            raise Refused(R.ACCOUNT_SAME)
+            raise Refused(Reason.ACCOUNT_SAME)
         self.check_contract(item)
         if lots == 0 or abs(lots) > MOST or (is_fill and lots < 0):
-            raise Refused(R.QUANTITY_INVALID)
+            raise Refused(Reason.QUANTITY_INVALID)
         numbers = (r["time"] % 2**32, (r["time"] >> 32) % 2**32) if is_fill else (0, 0)
         self.filled_order(buyer, numbers[0], item, lots, price)
         self.filled_order(seller, numbers[1], item, -lots, price)
-        for account, reason in ((buyer, R.ACCOUNT_FROZEN), (seller, R.ACCOUNT_FROZEN_OTHER)):
+        for account, reason in ((buyer, Reason.ACCOUNT_FROZEN), (seller, Reason.ACCOUNT_FROZEN_OTHER)):
             if self.accounts[account].status in HELD:
                 raise Refused(reason)
         sides = (buyer, seller, item, lots, price)
-        before = self.enter(sides, numbers)
+        before = self.enter(sides, numbers if self.orders_first else (0, 0))
         try:
             figures = self.check_sides(sides, numbers, before)
         except Refused as refusal:
             self.leave(sides, before)
-            if not is_fill and refusal.reason in (R.INITIAL_MARGIN, R.INITIAL_MARGIN_OTHER):
+            if not is_fill and refusal.reason in (Reason.INITIAL_MARGIN, Reason.INITIAL_MARGIN_OTHER):
                 refusal.passes = self.largest_passing(sides)
             raise
         self.settle_status(buyer)
         self.settle_status(seller)
+        if not self.orders_first:
+            self.take_off(sides, numbers)
         return Out(equity=figures[0], initial=figures[1])
 
     def enter(self, sides, numbers=(0, 0)):
         """Post a trade and take it off the orders; what is needed to go back, and for CMD-7."""
-        buyer, seller, item, lots, price = sides
+        buyer, seller = sides[:2]
         worth = [self.margins(a)[:2] for a in (buyer, seller)]
         orders = [dict(self.accounts[a].orders) for a in (buyer, seller)]
         rows = self.post(self.trade_entries(*sides))
-        for account, number, q in ((buyer, numbers[0], lots), (seller, numbers[1], -lots)):
+        self.take_off(sides, numbers)
+        return rows, orders, worth
+
+    def take_off(self, sides, numbers):
+        """A fill takes its lots off the orders, and an order with none left is gone."""
+        item, lots = sides[2:4]
+        for account, number, q in ((sides[0], numbers[0], lots), (sides[1], numbers[1], -lots)):
             if number:
                 _, remaining, limit = self.accounts[account].orders.pop(number)
                 if remaining != q:
                     self.accounts[account].orders[number] = item, remaining - q, limit
-        return rows, orders, worth
 
     def leave(self, sides, before):
         self.take_back(before[0])
@@ -533,10 +556,10 @@ class Hot(Prices):
                 continue
             is_smaller = smaller(a.amount(item) - change, change)
             if a.status in LIMITED and not is_smaller:
-                raise Refused(R.ACCOUNT_FROZEN + side, figures=of_buyer)
+                raise Refused(Reason.ACCOUNT_FROZEN + side, figures=of_buyer)
             was = before[2][side][0] - before[2][side][1]
             if not is_smaller or (not enough and not self.not_lower(equity, initial, was)):
-                raise Refused(R.INITIAL_MARGIN + side, missing(equity, initial), figures=of_buyer)
+                raise Refused(Reason.INITIAL_MARGIN + side, missing(equity, initial), figures=of_buyer)
         return of_buyer
 
     @staticmethod
@@ -574,15 +597,15 @@ class Hot(Prices):
         self.check_account(account)
         self.check_contract(item)
         if lots == 0 or abs(lots) > MOST:
-            raise Refused(R.QUANTITY_INVALID)
+            raise Refused(Reason.QUANTITY_INVALID)
         self.cost(item, lots, price)
         a = self.accounts[account]
         if a.status not in FREE:
-            raise Refused(R.ACCOUNT_FROZEN)
+            raise Refused(Reason.ACCOUNT_FROZEN)
         if not self.has_line(item):
-            raise Refused(R.NO_PRICE)
+            raise Refused(Reason.NO_PRICE)
         if len(a.orders) == 1024:
-            raise Refused(R.ORDERS_LIMIT)
+            raise Refused(Reason.ORDERS_LIMIT)
         a.orders[a.last + 1] = item, lots, price
         try:
             figures = self.require_initial(account)
@@ -598,7 +621,7 @@ class Hot(Prices):
         self.check_account(r["account"])
         a = self.accounts[r["account"]]
         if r["time"] not in a.orders:
-            raise Refused(R.ORDER_UNKNOWN)
+            raise Refused(Reason.ORDER_UNKNOWN)
         a.version += 1
         return Out(passes=a.orders.pop(r["time"])[1])
 
@@ -608,14 +631,14 @@ class Hot(Prices):
         self.check_account(account)
         self.check_account(other)
         if account == other:
-            raise Refused(R.ACCOUNT_SAME)
+            raise Refused(Reason.ACCOUNT_SAME)
         self.check_asset(item)
         if not 1 <= amount <= MOST:
-            raise Refused(R.QUANTITY_INVALID)
+            raise Refused(Reason.QUANTITY_INVALID)
         if self.accounts[account].status not in FREE:
-            raise Refused(R.ACCOUNT_FROZEN)
+            raise Refused(Reason.ACCOUNT_FROZEN)
         if self.accounts[other].status in HELD:
-            raise Refused(R.ACCOUNT_FROZEN_OTHER)
+            raise Refused(Reason.ACCOUNT_FROZEN_OTHER)
         self.check_cash(account, item, amount)
         before = self.post([(account, item, -amount, 0), (other, item, amount, 0)])
         try:
@@ -628,13 +651,13 @@ class Hot(Prices):
     def check_cash(self, account, item, amount):
         cash = self.accounts[account].amount(item)
         if cash < amount:
-            raise Refused(R.BALANCE, amount - cash, max(cash, 0))
+            raise Refused(Reason.BALANCE, amount - cash, max(cash, 0))
 
 
 class Cold(Hot):
     """Cold commands: specs/commands.md, CMD-13 to CMD-16. What is not here the tests do not send."""
 
-    ALLOWED = {
+    ALLOWED = {  # noqa: RUF012 (never changed)
         c.DefineAsset: (OPERATOR,), c.DefineInstrument: (OPERATOR,), c.DefineModel: (OPERATOR,),
         c.DefineSource: (OPERATOR,), c.DefineReplica: (OPERATOR,), c.SetRules: (OPERATOR,), c.Deposit: (OPERATOR,),
         c.Funding: (OPERATOR,), c.ReleaseAccount: (OPERATOR,), c.Tick: (REPLICA,), c.Mark: (OPERATOR, REPLICA),
@@ -645,7 +668,7 @@ class Cold(Hot):
     def cold(self, command, session):
         """Whether the role may, then the command's own refusals."""
         if session.role not in self.ALLOWED[type(command)]:
-            raise Refused(R.SESSION_ROLE, session.role)
+            raise Refused(Reason.SESSION_ROLE, session.role)
         return getattr(self, "do_" + type(command).__name__)(command, session)
 
     def do_DefineAsset(self, d, _):  # noqa: N802 (named as the command)
@@ -684,37 +707,37 @@ class Cold(Hot):
 
     def do_SetRules(self, d, _):  # noqa: N802
         """DEF-11."""
-        limits = {name: (1, MOST) for name in d.__struct_fields__} | {"sources_minimum": (1, 16)}
+        limits = dict.fromkeys(d.__struct_fields__, (1, MOST)) | {"sources_minimum": (1, 16)}
         limits |= {"ahead_maximum": (0, MOST), "checkpoint_frames": (0, MOST)}
         if any(not low <= getattr(d, name) <= high for name, (low, high) in limits.items()):
-            raise Refused(R.DEFINITION_INVALID)
+            raise Refused(Reason.DEFINITION_INVALID)
         self.rules = d
         return Out()
 
     def do_Tick(self, d, session):  # noqa: N802
         if not 0 <= d.replica < len(self.replicas):
-            raise Refused(R.REPLICA_UNKNOWN, len(self.replicas) - 1)
+            raise Refused(Reason.REPLICA_UNKNOWN, len(self.replicas) - 1)
         if d.replica != session.subject:
-            raise Refused(R.SESSION_ROLE, session.subject)
+            raise Refused(Reason.SESSION_ROLE, session.subject)
         if d.clock > 2**62:
-            raise Refused(R.VALUE_INVALID, 2**62)
+            raise Refused(Reason.VALUE_INVALID, 2**62)
         last = self.clocks.get(d.replica, 0)
         if d.clock <= last:
-            raise Refused(R.CLOCK_BACKWARDS, last, last + 1)
+            raise Refused(Reason.CLOCK_BACKWARDS, last, last + 1)
         self.tick(d.replica, d.clock)
         return Out(made=self.time)
 
     def do_Mark(self, d, _):  # noqa: N802
         self.check_asset(d.item)
         if d.item not in self.price:
-            raise Refused(R.NO_PRICE)
+            raise Refused(Reason.NO_PRICE)
         if not self.mark_all([d.item]):
-            raise Refused(R.PRICES_STALE, self.remain[d.item], self.rules.sources_minimum)
+            raise Refused(Reason.PRICES_STALE, self.remain[d.item], self.rules.sources_minimum)
         return Out(made=self.price_id)
 
     def do_OpenAccount(self, d, _):  # noqa: N802
         if not 0 <= d.model < len(self.models):
-            raise Refused(R.MODEL_UNKNOWN, len(self.models) - 1)
+            raise Refused(Reason.MODEL_UNKNOWN, len(self.models) - 1)
         number = len(self.accounts)
         self.accounts[number] = Account_(d.model)
         return Out(made=number)
@@ -722,10 +745,10 @@ class Cold(Hot):
     def do_ChooseModel(self, d, _):  # noqa: N802
         self.check_account(d.account)
         if not 0 <= d.model < len(self.models):
-            raise Refused(R.MODEL_UNKNOWN, len(self.models) - 1)
+            raise Refused(Reason.MODEL_UNKNOWN, len(self.models) - 1)
         a = self.accounts[d.account]
         if a.status not in FREE and not d.dry_run:
-            raise Refused(R.ACCOUNT_FROZEN, a.status)
+            raise Refused(Reason.ACCOUNT_FROZEN, a.status)
         before, a.model = a.model, d.model
         try:
             equity, initial = self.require_initial(d.account)
@@ -743,7 +766,7 @@ class Cold(Hot):
             self.check_account(d.account)
         self.check_asset(d.item)
         if not 1 <= d.amount <= MOST:
-            raise Refused(R.QUANTITY_INVALID, MOST)
+            raise Refused(Reason.QUANTITY_INVALID, MOST)
         self.post([(WORLD, d.item, -d.amount, 0), (d.account, d.item, d.amount, 0)])
         equity, initial = self.settle_status(d.account)
         return Out(equity=equity, initial=initial)
@@ -752,9 +775,9 @@ class Cold(Hot):
         self.check_account(d.account)
         self.check_asset(d.item)
         if not 1 <= d.amount <= MOST:
-            raise Refused(R.QUANTITY_INVALID, MOST)
+            raise Refused(Reason.QUANTITY_INVALID, MOST)
         if self.accounts[d.account].status not in FREE:
-            raise Refused(R.ACCOUNT_FROZEN, self.accounts[d.account].status)
+            raise Refused(Reason.ACCOUNT_FROZEN, self.accounts[d.account].status)
         self.check_cash(d.account, d.item, d.amount)
         before = self.post([(d.account, d.item, -d.amount, 0), (WITHDRAWALS, d.item, d.amount, 0)])
         try:
@@ -769,7 +792,7 @@ class Cold(Hot):
 
     def do_CancelWithdrawal(self, d, _):  # noqa: N802
         if d.withdrawal not in self.withdrawals:
-            raise Refused(R.WITHDRAWAL_UNKNOWN)
+            raise Refused(Reason.WITHDRAWAL_UNKNOWN)
         account, item, amount = self.withdrawals[d.withdrawal]
         self.post([(WITHDRAWALS, item, -amount, 0), (account, item, amount, 0)])
         del self.withdrawals[d.withdrawal]
@@ -779,14 +802,14 @@ class Cold(Hot):
     def do_Funding(self, d, _):  # noqa: N802
         """LED-12."""
         if not 0 <= d.item < len(self.items):
-            raise Refused(R.ITEM_UNKNOWN)
+            raise Refused(Reason.ITEM_UNKNOWN)
         i = self.items[d.item]
         if i.is_asset or i.instrument.kind is not Kind.PERPETUAL:
-            raise Refused(R.NOT_AN_INSTRUMENT)
+            raise Refused(Reason.NOT_AN_INSTRUMENT)
         if abs(d.rate_ppb) > 10**8:
-            raise Refused(R.VALUE_INVALID, 10**8)
+            raise Refused(Reason.VALUE_INVALID, 10**8)
         if i.underlying not in self.frozen:
-            raise Refused(R.NO_PRICE)
+            raise Refused(Reason.NO_PRICE)
         index = max(1, half_even(Fraction(self.frozen[i.underlying] * 10**i.decimals, 10**8)))
         price, entries = self.frozen.get(d.item, index), []
         for account in sorted(self.accounts):
@@ -802,7 +825,7 @@ class Cold(Hot):
         self.check_account(d.account)
         a = self.accounts[d.account]
         if a.status not in (FROZEN, ASIDE):
-            raise Refused(R.VALUE_INVALID, a.status)
+            raise Refused(Reason.VALUE_INVALID, a.status)
         a.status, a.version = RESTRICTED, a.version + 1
         return Out()
 
@@ -820,9 +843,9 @@ class Model(Cold):
         self.position, self.chain = position + 1, hashlib.sha256(self.chain + data).digest()
         gateway = self.sessions.get(frame.gateway)
         if gateway is None or gateway.role != GATEWAY:
-            return [Out(R.GATEWAY_UNKNOWN)] * len(frame.records)
+            return [Out(Reason.GATEWAY_UNKNOWN)] * len(frame.records)
         if frame.frame_number != gateway.next:
-            reason = R.FRAME_REPEATED if frame.frame_number < gateway.next else R.FRAME_GAP
+            reason = Reason.FRAME_REPEATED if frame.frame_number < gateway.next else Reason.FRAME_GAP
             return [Out(reason)] * len(frame.records)
         gateway.next += 1
         return [self.one(frame, n, 1 + position * 16_384 + n) for n in range(len(frame.records))]
@@ -836,15 +859,15 @@ class Model(Cold):
             return self.open_session(content, command)
         session, number = self.sessions.get(record["session"]), record["number"]
         if session is None:
-            return Out(R.SESSION_UNKNOWN, command=command)
+            return Out(Reason.SESSION_UNKNOWN, command=command)
         hot_roles = (SOURCE,) if record["kind"] == QUOTE else (CLIENT, OPERATOR)
         if session.role == GATEWAY or not (is_cold or session.role in hot_roles):
-            return Out(R.SESSION_ROLE, command=command)
+            return Out(Reason.SESSION_ROLE, command=command)
         if number == 0 or number > session.next:
-            return Out(R.SESSION_GAP, limit=session.next, command=command)
+            return Out(Reason.SESSION_GAP, limit=session.next, command=command)
         if number < session.next:
             first = session.outcomes.get(number) if session.next - number <= session.kept else None
-            return first._replace(repeated=1) if first else Out(R.ALREADY_APPLIED, 1, command=command)
+            return first._replace(repeated=1) if first else Out(Reason.ALREADY_APPLIED, 1, command=command)
         session.next += 1
         session.outcomes[number] = self.own(record, content, session)._replace(command=command)
         if record["kind"] == QUOTE and session.outcomes[number].reason == 0:
@@ -857,7 +880,7 @@ class Model(Cold):
             if record["kind"] != COLD:
                 return self.hot(record, session)
             if content is None:
-                raise Refused(R.MALFORMED)
+                raise Refused(Reason.MALFORMED)
             return self.cold(content, session)
         except Refused as refusal:
             equity, initial = refusal.figures
@@ -883,11 +906,13 @@ class Model(Cold):
         role = ROLES.get(content.role)
         known = {SOURCE: len(self.sources), REPLICA: len(self.replicas)}.get(role)
         if role is None or not 1 <= content.kept <= 4096:
-            return Out(R.VALUE_INVALID, limit=4096, command=command)
+            return Out(Reason.VALUE_INVALID, limit=4096, command=command)
         if known is not None and not 0 <= content.subject < known:
-            return Out(R.SOURCE_UNKNOWN if role == SOURCE else R.REPLICA_UNKNOWN, limit=known, command=command)
+            return Out(
+                Reason.SOURCE_UNKNOWN if role == SOURCE else Reason.REPLICA_UNKNOWN, limit=known, command=command
+            )
         if known is None and content.subject:
-            return Out(R.VALUE_INVALID, command=command)
+            return Out(Reason.VALUE_INVALID, command=command)
         self.sessions[command] = Session_(role, content.subject, content.kept)
         return Out(made=command, command=command)
 
@@ -933,7 +958,7 @@ class Pair:
         for name in ("reason", "repeated", "made", "command"):
             require(int(said[name]) == getattr(meant, name), f"{name}: fold {said}, model {meant}")
         near = 1 + NEARLY * 1e6 * (abs(meant.equity) + abs(meant.initial))
-        on_margin = meant.reason in (R.INITIAL_MARGIN, R.INITIAL_MARGIN_OTHER)
+        on_margin = meant.reason in (Reason.INITIAL_MARGIN, Reason.INITIAL_MARGIN_OTHER)
         require(abs(int(said["limit"]) - meant.limit) <= (near if on_margin else 0), f"limit: {said}, {meant}")
         require(meant.passes is None or int(said["passes"]) == meant.passes, f"passes: fold {said}, model {meant}")
         for name in ("equity", "initial"):
@@ -945,7 +970,7 @@ class Pair:
         content = said.tobytes()[:4] + said.tobytes()[8:]
         if not said["repeated"] and said["command"]:
             self.first[key] = content
-        elif said["repeated"] and said["reason"] != R.ALREADY_APPLIED and key in self.first:
+        elif said["repeated"] and said["reason"] != Reason.ALREADY_APPLIED and key in self.first:
             require(content == self.first[key], f"the repeat of {key} is not its first outcome")
 
     def compare_state(self):

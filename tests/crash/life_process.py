@@ -40,12 +40,13 @@ class Phase(enum.IntEnum):
 
     OPENING = 0
     IDLE = 1  # nothing was asked of it
-    ASKED = 2  # a batch came and is not being appended yet
-    APPENDING = 3  # inside the log's append
-    APPENDED = 4  # durable, nothing of it folded
-    FOLDING = 5
-    FOLDED = 6  # all of it folded, not answered
-    SNAPSHOT = 7
+    ASKED = 2  # a batch came
+    FRAMED = 3  # right before the log's append
+    APPENDING = 4  # inside it
+    APPENDED = 5  # durable, nothing of it folded
+    FOLDING = 6
+    FOLDED = 7  # all of it folded, not answered, or not wholly
+    SNAPSHOT = 8
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -90,6 +91,7 @@ class ObservedLog(SqliteLog):
     place = None
 
     def append_group(self, frames):
+        self.place.enter(Phase.FRAMED)
         self.place.enter(Phase.APPENDING)
         positions = super().append_group(frames)
         self.place.enter(Phase.APPENDED)

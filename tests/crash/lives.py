@@ -3,6 +3,7 @@
 A batch that was not answered is sent again under the same numbers to the next life.
 """
 
+import contextlib
 import os
 import random
 import select
@@ -15,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from life_process import Batch, Phase, Place
 
-from holdfast.core.state import SYSTEM_ACCOUNTS
+from holdfast.core.state import KEPT_MAXIMUM, SYSTEM_ACCOUNTS
 from holdfast.domain import commands as c
+from holdfast.domain.frames import RECORD
 from holdfast.domain.outcomes import OUTCOME
+from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.margin.presets import preset
 from holdfast.stress.replay.journal import Journal, cold_entries, hot_entries
@@ -85,10 +88,8 @@ class Life:
         """Wait until it is gone, locks and all; it must have been killed."""
         status = self._server.number()
         for pipe in (self.questions, self.answers):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         assert os.WIFSIGNALED(status), f"the engine ended by itself: status {status}"
         assert os.WTERMSIG(status) == signal.SIGKILL
 
@@ -170,12 +171,8 @@ def entries_of(parts):
     """Journal entries of a batch, in its order."""
     made = []
     for part in parts:
-        made.append(hot_entries(np.frombuffer(part, one_record())) if isinstance(part, bytes) else cold_entries([part]))
+        made.append(hot_entries(np.frombuffer(part, RECORD)) if isinstance(part, bytes) else cold_entries([part]))
     return np.concatenate(made)
-
-
-def one_record():
-    return c.RECORD
 
 
 class Client:
@@ -194,13 +191,23 @@ class Client:
         self.idle = 0
         self.position, self.lives = 0, 0
         self.life = None
+        self.root = ""
         self.born()
 
     def born(self):
-        """Open the engine again; what it has must be what was acknowledged, or that and one group more."""
+        """Start an engine; what it says when it is open."""
         self.life = Life(self._server)
         self.lives += 1
         return self.life.ready()
+
+    def open(self, role, subject=0):
+        """A session's id; it keeps as many outcomes as a batch has commands of it. Openings cannot be sent again."""
+        self.life.ask(Batch([(0, 0, c.encode_cold(c.OpenSession(role, subject, KEPT_MAXIMUM)))]))
+        done = self.life.answer()
+        self.position = done.position
+        (outcome,) = np.frombuffer(done.outcomes, OUTCOME)
+        assert outcome["reason"] == Reason.ACCEPTED
+        return int(outcome["made"])
 
     def send(self, parts, **how):
         """Send a batch and journal what became of it; the outcomes."""
@@ -218,7 +225,12 @@ class Client:
         return outcomes
 
     def send_and_kill(self, parts, how):
-        """Send a batch, let the engine die of `how` (life, its phase) → None, and send the batch to the next one."""
+        """Send a batch, let the engine die, and send the batch to the next one.
+
+        Args:
+            parts: Of the batch.
+            how: The phase in which it is to kill itself, or what waits, given life and place, until it is killed.
+        """
         entries = entries_of(parts)
         self._journal.sent(entries)
         die = how if isinstance(how, Phase) else None
@@ -267,6 +279,12 @@ class Client:
         self.deaths[Phase.OPENING] += self._place.phase is Phase.OPENING
         assert self.born().position == self.position
 
+    def stop(self):
+        """Let nothing live any more."""
+        if self.life is not None:
+            self.life.kill()
+            self.life = None
+
     def close(self):
-        self.life.kill()
+        self.stop()
         self._journal.__exit__()

@@ -22,6 +22,8 @@ START = 1_700_000_000 * 10**9
 BATCH = 4_096
 """Records per frame: 256 KiB."""
 POSITIONS = 20
+BOOKS = 1_000
+"""Different choices of 20 contracts; accounts with the same one trade with each other."""
 SEED = 1
 
 
@@ -98,8 +100,12 @@ class Venue:
         self._define(with_multipliers, checkpoint_frames)
         self._open(accounts)
         random = np.random.default_rng(SEED)
-        self.held = np.stack([random.choice(self.contracts, POSITIONS, replace=False) for _ in range(1_000)])
-        self.held = self.held[random.integers(0, 1_000, accounts // 2)].repeat(2, axis=0)
+        books = np.stack([random.choice(self.contracts, POSITIONS, replace=False) for _ in range(BOOKS)])
+        book = random.integers(0, BOOKS, accounts // 2).repeat(2)
+        self.held = books[book]
+        self._by_book = np.argsort(book, kind="stable")
+        self._first = np.searchsorted(book[self._by_book], book)
+        self._alike = np.bincount(book, minlength=BOOKS)[book]
         if positions:
             for frame in self._first_positions(random):
                 applied = self.desk.send(frame)
@@ -173,12 +179,17 @@ class Venue:
         return self.desk.frame(records)
 
     def random_trades(self, frames: int, seed: int) -> list[bytes]:
-        """Frames of trades in what the buyer holds, between accounts at random."""
+        """Frames of trades in what both sides hold, between accounts at random of those that hold the same contracts.
+
+        So accounts keep their 20 positions.
+        """
         random = np.random.default_rng(seed)
         made = []
         for _ in range(frames):
             buyers = random.integers(0, self.accounts, BATCH)
-            sellers = (buyers + random.integers(1, self.accounts, BATCH)) % self.accounts
+            place = self._first[buyers] + random.integers(0, self._alike[buyers])
+            sellers = self._by_book[place]
+            sellers = np.where(sellers == buyers, buyers ^ 1, sellers)
             items = self.held[buyers, random.integers(0, POSITIONS, BATCH)]
             quantities = random.integers(1, 10, BATCH) * random.choice([-1, 1], BATCH)
             made.append(self.trades(buyers + 4, sellers + 4, items, quantities))

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from holdfast.domain.errors import InputError, MissingLibraryError
 from holdfast.log.errors import LogError
+from holdfast.replica.errors import EngineError
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 """Exit statuses."""
@@ -53,7 +54,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except (InputError, MissingLibraryError) as error:
             _fail(str(error))
-        except LogError as error:
+        except (LogError, EngineError) as error:
             _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

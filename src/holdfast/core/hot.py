@@ -19,7 +19,7 @@ from holdfast.core import sessions
 from holdfast.core.arithmetic import whole
 from holdfast.core.ledger import commit, cost_of, enter_side, entry, fee_of, held_amount, post, undo
 from holdfast.core.margins import Tables, margin_of
-from holdfast.core.orders import cancel_order, find_order, place_order, reduce_order
+from holdfast.core.orders import cancel_order, fill_order, find_order, place_order, reduce_order
 from holdfast.core.quotes import take_quote
 from holdfast.core.state import (
     FEES,
@@ -112,6 +112,12 @@ def is_free(state: State, account: int) -> bool:
     """Whether an account may place orders and give assets away."""
     status = state.accounts[account, STATUS]
     return status == HEALTHY or status == RESTRICTED
+
+
+@inlined_only
+def is_quantity(lots: int) -> bool:
+    """Whether a number of lots can be traded. Compared on both sides: the least int64 has no size in int64."""
+    return lots != 0 and lots >= -LEDGER_MAXIMUM and lots <= LEDGER_MAXIMUM
 
 
 @inlined_only
@@ -240,7 +246,7 @@ def apply_trade(state: State, tables: Tables, record: Any, outcome: Any, figures
     reason = check_contract(state, item)
     if reason != 0:
         return reason
-    if lots == 0 or abs(lots) > LEDGER_MAXIMUM or (is_fill and lots < 0):
+    if not is_quantity(lots) or (is_fill and lots < 0):
         return QUANTITY_INVALID
     buy_slot, sell_slot = NONE, NONE
     if is_fill:
@@ -257,9 +263,14 @@ def apply_trade(state: State, tables: Tables, record: Any, outcome: Any, figures
     reason = enter_trade(state, buyer, seller, item, lots, price)
     if reason != 0:
         return reason
+    # What is filled is off its order before margin is asked for, and back on it where the fill does not pass.
+    fill_order(state, buy_slot, lots)
+    fill_order(state, sell_slot, -lots)
     reason = check_sides(state, tables, buyer, seller, item, lots, price, buy_slot != NONE, sell_slot != NONE, figures)
     outcome.equity, outcome.initial = figures[0], figures[1]
     if reason != 0:
+        fill_order(state, buy_slot, -lots)
+        fill_order(state, sell_slot, lots)
         undo(state)
         if reason == INITIAL_MARGIN:
             outcome.limit = missing_units(figures[0], figures[1])
@@ -269,9 +280,9 @@ def apply_trade(state: State, tables: Tables, record: Any, outcome: Any, figures
             outcome.passes = largest_passing(state, tables, buyer, seller, item, lots, price, figures)
         return reason
     if buy_slot != NONE:
-        reduce_order(state, buyer, buy_slot, lots)
+        reduce_order(state, buyer, buy_slot, 0)
     if sell_slot != NONE:
-        reduce_order(state, seller, sell_slot, -lots)
+        reduce_order(state, seller, sell_slot, 0)
     settle_status(state, buyer, figures[0], figures[1])
     settle_status(state, seller, figures[2], figures[3])
     commit(state)
@@ -304,7 +315,7 @@ def apply_order(state: State, tables: Tables, record: Any, outcome: Any, command
     reason = check_contract(state, item)
     if reason != 0:
         return reason
-    if record.quantity == 0 or abs(record.quantity) > LEDGER_MAXIMUM:
+    if not is_quantity(record.quantity):
         return QUANTITY_INVALID
     reason, _ = cost_of(state, item, record.quantity, record.price)
     if reason != 0:

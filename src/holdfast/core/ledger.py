@@ -226,7 +226,7 @@ def cost_of(state: State, item: int, lots: int, price: int) -> tuple[int, int]:
     form, numerator = state.items[item, FORM], state.items[item, COST_NUMERATOR]
     if price < 0 or (price == 0 and form == FORM_INVERSE) or price > LEDGER_MAXIMUM:
         return PRICE_INVALID, 0
-    if abs(lots) > LEDGER_MAXIMUM:
+    if lots > LEDGER_MAXIMUM or lots < -LEDGER_MAXIMUM:
         return LEDGER_LIMIT, 0
     if form == FORM_INVERSE:
         fits, cost = multiply_divide(-lots, numerator, price)

@@ -82,8 +82,9 @@ class Machine:
 
     def kept(self) -> Kept:
         """What a cold command may change without a journal, to go back to if it raises."""
-        state = self.state
-        return Kept(self.registry, self.marked, state.counters.copy(), state.items.copy(), state.prices.copy())
+        state, count = self.state, len(self.registry.items) + 1
+        items, prices = state.items[:count].copy(), state.prices[:count].copy()
+        return Kept(self.registry, self.marked, state.counters.copy(), items, prices)
 
     def go_back(self, kept: Kept) -> None:
         """Undo a command that raised; the ledger's journal was undone before. Arrays that grew stay longer."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from holdfast.compilation import compiled
+from holdfast.compilation import compiled, inlined_only
 from holdfast.core.ledger import cost_of, fee_of, units_of
 from holdfast.core.state import (
     NONE,
@@ -60,13 +60,19 @@ def tables_of(models: tuple[Arrays, ...], items: int) -> Tables:
     )
 
 
-@compiled
-def totals_on(state: State, tables: Tables, account: int) -> tuple[float, float, float]:
-    """Equity, initial and maintenance margin of an account without its orders."""
+@inlined_only
+def _totals(state: State, tables: Tables, account: int) -> tuple[float, float, float]:
+    """`totals_on`, for the two functions on the way of every trade and every sweep: a call of it would cost a tenth."""
     begin = state.accounts[account, START]
     end = begin + state.accounts[account, COUNT]
     arrays = tables.models[state.accounts[account, MODEL]]
     return account_totals(arrays, state.row_line, state.row_units, begin, end, tables.room)
+
+
+@compiled
+def totals_on(state: State, tables: Tables, account: int) -> tuple[float, float, float]:
+    """Equity, initial and maintenance margin of an account without its orders."""
+    return _totals(state, tables, account)
 
 
 @compiled
@@ -99,7 +105,7 @@ def orders_on(state: State, tables: Tables, account: int, initial: float) -> flo
 @compiled
 def margin_of(state: State, tables: Tables, account: int) -> tuple[float, float]:
     """Equity and initial margin of an account, its open orders included."""
-    equity, initial, _ = totals_on(state, tables, account)
+    equity, initial, _ = _totals(state, tables, account)
     if state.accounts[account, ORDER_COUNT] > 0:
         initial += orders_on(state, tables, account, initial)
     return equity, initial
@@ -166,7 +172,7 @@ def sweep(state: State, tables: Tables, mask: int, first: int, moves: Counts, zo
         if state.accounts[account, EXPOSURE] & mask == 0 and state.accounts[account, ORDER_COUNT] == 0:
             continue
         looked += 1
-        equity, initial, maintenance = totals_on(state, tables, account)
+        equity, initial, maintenance = _totals(state, tables, account)
         if state.accounts[account, ORDER_COUNT] > 0:
             initial += orders_on(state, tables, account, initial)
         state.figures[account, 0], state.figures[account, 1] = equity, initial

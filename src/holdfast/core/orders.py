@@ -74,6 +74,13 @@ def cancel_order(state: State, account: int, slot: int) -> None:
 
 
 @inlined_only
+def fill_order(state: State, slot: int, lots: int) -> None:
+    """Take lots off an order without letting go of a filled one; nothing where there is no order."""
+    if slot != NONE:
+        state.orders[slot, REMAINING] -= lots
+
+
+@inlined_only
 def reduce_order(state: State, account: int, slot: int, lots: int) -> None:
     """Take filled lots off an order; a filled one is gone."""
     state.orders[slot, REMAINING] -= lots

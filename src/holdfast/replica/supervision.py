@@ -1,9 +1,9 @@
 """What an engine remembers of its own deaths, so that a frame that kills it is set aside after two of them.
 
 An opening that dies while it replays leaves a note behind. The next opening goes carefully: it writes down each
-position before it folds the frame there. So a note that names a position says which frame killed the process, and how often.
-After two deaths the replica signs a quarantine of that frame and goes on without it (specs/quorum.md). What may not
-live here: folding, and judging whether a quarantine stands.
+position before it folds the frame there. So a note that names a position says which frame killed the process, and how
+often. After two deaths the replica signs a quarantine of that frame and goes on without it (specs/quorum.md). What
+may not live here: folding, and judging whether a quarantine stands.
 """
 
 from pathlib import Path
