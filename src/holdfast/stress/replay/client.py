@@ -58,7 +58,14 @@ class EngineProcess:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.send_signal(signal.SIGKILL)
+        self.bury()
+
+    def bury(self) -> None:
+        """Wait for the end of a process that was killed or told to stop, and let go of its pipes."""
         self._process.wait()
+        for pipe in (self._questions, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def kill_soon(self, delay_s: float) -> threading.Timer:
         """SIGKILL after a while, in the midst of what it will be doing then."""
@@ -73,7 +80,8 @@ class EngineProcess:
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.send_signal(signal.SIGKILL)
+        self.bury()
 
 
 class Client:
@@ -120,7 +128,8 @@ class Client:
             return self._ask(Advance(clock, **wanted))
 
     def restart(self, root_at: int | None = None) -> None:
-        """Start the engine again on its folder."""
+        """Start the engine again on its folder, after the process before has died."""
+        self.engine.bury()
         self.engine = EngineProcess(self._folder, root_at)
 
     def close(self) -> None:
