@@ -37,6 +37,10 @@ btcusdt_daily_close_2017_2024.csv
     (https://pypi.org/project/gapless-crypto-data/), whose hourly bars were cut down to the close of each UTC day; days
     whose last hour is missing are left out.
 
+btcusdt_hourly_crash_months.csv.gz
+    Hourly bars of BTC/USDT for the months around five crashes between 2020 and 2022, from the same package; made by
+    tools/make_history.py, unchanged but for the form.
+
 The licences of these packages do not speak for the exchanges where the prices were made.
 """
 

@@ -14,8 +14,8 @@ from holdfast.core.registry import Ballot, Replica
 from holdfast.core.state import Account, Status
 from holdfast.domain import commands as c
 from holdfast.domain import votes as v
-from holdfast.domain.quarantines import Quarantine, Subject, encode_quarantine, sign_quarantine
 from holdfast.domain.outcomes import command_id
+from holdfast.domain.quarantines import Quarantine, Subject, encode_quarantine, sign_quarantine
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 
