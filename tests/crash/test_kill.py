@@ -93,7 +93,7 @@ def check_deaths(client):
     assert deaths[Phase.FRAMED] >= PLANTED
     assert deaths[Phase.APPENDED] >= PLANTED
     assert deaths[Phase.FOLDING] >= DEATHS // 10
-    assert deaths[Phase.OPENING] <= DEATHS // 5
+    assert deaths[Phase.OPENING] <= DEATHS // 2
 
 
 def check_nothing_lost(client, folder, last_root):
