@@ -12,6 +12,7 @@ from holdfast.domain.commands import ColdCommand
 from holdfast.domain.errors import invariant
 from holdfast.domain.frames import RECORD, RecordKind, Records, encode_frame
 from holdfast.domain.parameters import PortfolioParameters
+from holdfast.domain.signatures import public_key_of
 from holdfast.margin import presets
 
 COINS = {"BTC": 50_000, "ETH": 3_000, "SOL": 100, "XRP": 1}
@@ -25,6 +26,8 @@ POSITIONS = 20
 BOOKS = 1_000
 """Different choices of 20 contracts; accounts with the same one trade with each other."""
 SEED = 1
+REPLICA = commands.DefineReplica("one", public_key_of(bytes(range(32))))
+"""Who ticks where nobody else is named."""
 
 
 class Desk:
@@ -94,10 +97,16 @@ class Venue:
     """
 
     def __init__(
-        self, accounts: int, *, with_multipliers: bool = True, checkpoint_frames: int = 0, positions: bool = True
+        self,
+        accounts: int,
+        *,
+        with_multipliers: bool = True,
+        checkpoint_frames: int = 0,
+        positions: bool = True,
+        replicas: Sequence[commands.DefineReplica] = (REPLICA,),
     ) -> None:
         self.desk = Desk(Fold())
-        self._define(with_multipliers, checkpoint_frames)
+        self._define(with_multipliers, checkpoint_frames, replicas)
         self._open(accounts)
         random = np.random.default_rng(SEED)
         books = np.stack([random.choice(self.contracts, POSITIONS, replace=False) for _ in range(BOOKS)])
@@ -111,14 +120,19 @@ class Venue:
                 applied = self.desk.send(frame)
                 invariant(not applied.outcomes["reason"].any(), "a first position was refused")
 
-    def _define(self, with_multipliers: bool, checkpoint_frames: int) -> None:  # noqa: FBT001
+    def _define(
+        self,
+        with_multipliers: bool,  # noqa: FBT001
+        checkpoint_frames: int,
+        replicas: Sequence[commands.DefineReplica],
+    ) -> None:
         desk = self.desk
         self.operator = desk.open_session("operator")
         desk.cold(self.operator, [commands.DefineAsset("USD", 6)])
         desk.cold(self.operator, [commands.DefineAsset(coin, 8) for coin in COINS])
         model = commands.DefineModel("portfolio", parameters(with_multipliers=with_multipliers))
         rules = commands.SetRules(checkpoint_frames=checkpoint_frames, mark_interval=3600 * 10**9)
-        desk.cold(self.operator, [model, rules, commands.DefineSource("one"), commands.DefineReplica("one", bytes(32))])
+        desk.cold(self.operator, [model, rules, commands.DefineSource("one"), *replicas])
         names = list(_contracts())
         for some in range(0, len(names), 500):
             desk.cold(

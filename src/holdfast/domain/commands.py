@@ -94,6 +94,8 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
         step_maximum: How far one tick may advance logical time, ns.
         live_ticks: A replica is live while it ticked within this many latest ticks.
         checkpoint_frames: A state root is taken after every so many frames, 0 for none.
+        witness_shortfall_ppm: Where several replicas are configured and the second engine has no result: how far below
+            its maintenance margin an account must be, in millionths of it, for a vote to count (specs/quorum.md).
     """
 
     age_maximum: int = 60 * 10**9
@@ -105,6 +107,7 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
     step_maximum: int = 10 * 10**9
     live_ticks: int = 8
     checkpoint_frames: int = 256
+    witness_shortfall_ppm: int = 100_000
 
 
 class DefineReplica(Cold, frozen=True, tag="define-replica"):
@@ -119,6 +122,16 @@ class DefineReplica(Cold, frozen=True, tag="define-replica"):
     name: str
     public_key: bytes
     region: str = ""
+
+
+class RestoreReplica(Cold, frozen=True, tag="restore-replica"):
+    """An operator lets a suspended replica take part again; what it said of state roots is forgotten."""
+
+    replica: int
+
+
+class ReleaseFreeze(Cold, frozen=True, tag="release-freeze"):
+    """An operator lets acts begin again that cannot be taken back, after state roots differed."""
 
 
 class ActivateVersion(Cold, frozen=True, tag="activate-version"):
@@ -255,6 +268,8 @@ ColdCommand: TypeAlias = (
     | TakeLease
     | QuarantineCommand
     | ReleaseAccount
+    | RestoreReplica
+    | ReleaseFreeze
 )
 """Every cold command of format 1."""
 

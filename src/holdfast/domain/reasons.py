@@ -39,6 +39,7 @@ class Reason(enum.IntEnum):
     REPLICA_UNKNOWN = 111
     VERSION_UNKNOWN = 112
     LEASE_HELD = 113
+    REPLICA_SUSPENDED = 114
 
     # 200–299: a number of it is impossible.
     QUANTITY_INVALID = 200
@@ -65,6 +66,7 @@ class Reason(enum.IntEnum):
     CLOCK_BACKWARDS = 402
     TOO_EARLY = 403
     PRICES_STALE = 404
+    TABLE_IMPOSSIBLE = 405
 
     # 500–599: definitions.
     ALREADY_DEFINED = 500
@@ -78,6 +80,7 @@ class Reason(enum.IntEnum):
     PLAN_INCREASES = 604
     NOT_RESERVED = 605
     NOTHING_FILLED = 606
+    DECISIONS_FROZEN = 607
 
     # 900: the engine's own error. The command was undone.
     INTERNAL = 900

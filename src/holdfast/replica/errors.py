@@ -4,7 +4,8 @@
     ├── ShortLogError  21   a snapshot holds more than its log: the log was cut or put back from an old copy
     ├── ReplayError    22   a frame of the log cannot be folded
     ├── KeyFileError   23   the replica's key cannot be used
-    └── StoppedError   24   an append or the fold was interrupted; the engine must be opened again
+    ├── StoppedError   24   an append or the fold was interrupted; the engine must be opened again
+    └── SuspendedError 25   the replicas' votes say that this one's state is wrong
 
 Errors of the log are those of `holdfast.log.errors`; an argument that is wrong is an InputError, as everywhere. What
 may not live here: refusals of commands, which are outcomes.
@@ -59,3 +60,9 @@ class StoppedError(EngineError):
     """What was submitted last may be in the log or not; the state in memory is not to be trusted any more."""
 
     exit_code = 24
+
+
+class SuspendedError(EngineError):
+    """The replicas' votes on a root say that this one's state is wrong; it takes no part until an operator acts."""
+
+    exit_code = 25

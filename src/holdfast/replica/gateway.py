@@ -130,6 +130,12 @@ class Gateway:
         self._records.append(records.copy())
         self._pending += len(records)
 
+    def add_batch(self, records: Records, blob: bytes) -> None:
+        """Add commands whose sessions, numbers and slices are filled in, as `domain.messages.batch_of` checked them."""
+        self._records.append(records)
+        self._blobs.append(blob)
+        self._pending += len(records)
+
     def add_cold(self, session: int, number: int, command: ColdCommand) -> None:
         """Add a cold command of a session under its number.
 

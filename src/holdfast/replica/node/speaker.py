@@ -1,0 +1,112 @@
+"""What a node says by itself: its clock, votes, roots, requests for roles, and what a holder of a role has to send.
+
+Each kind of saying waits until the one before it is in the log, so that nothing piles up while the log elects a leader.
+All go through one session of the role `replica`, opened through the node's own gateway. What may not live here: when
+what is due is decided by the state alone (`replica.decisions`), clocks, the broker.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from holdfast.core.fold import Fold
+from holdfast.domain.commands import CastVote, ColdCommand, OpenSession, TakeLease, Tick, cold_record, encode_cold
+from holdfast.domain.frames import Records
+from holdfast.domain.messages import Batch
+from holdfast.domain.reasons import Reason
+from holdfast.replica.decisions import decisions, root_votes
+from holdfast.replica.gateway import ClientSession
+from holdfast.replica.node.outbox import Outbox, Resolved
+
+LEASE_S: Final = 10
+"""Logical seconds for which a role is asked; a dead holder's role is free again after that."""
+DECISION_INTERVAL_S: Final = 0.01
+"""Between two looks at what the state makes due."""
+DECIDER: Final = "decider"
+"""The role whose holder sends the stages of liquidations and settlements; by it nobody plans the same stage twice."""
+CLOCK, DECISION, OPENING, ROOT = "clock", "decision", "opening", "root"
+
+
+class Own(NamedTuple):
+    """The token of a batch that the node itself sent."""
+
+    kind: str
+
+
+class Speaker:
+    """The session of a node and what of its sayings is under way."""
+
+    def __init__(self, number: int, key: bytes, *, tick_interval_s: float) -> None:
+        self.number = number
+        self._key = key
+        self._interval_s = tick_interval_s
+        self._session: ClientSession | None = None
+        self._under_way: set[str] = set()
+        self._ticked_at = float("-inf")
+        self._looked_at = -1
+        self._decided_at = float("-inf")
+
+    def speak(self, fold: Fold, outbox: Outbox, now: float, clock: int) -> None:
+        """Offer what is to be said now."""
+        if self._session is None:
+            if OPENING not in self._under_way:
+                self._offer(outbox, OPENING, [OpenSession("replica", self.number, 1)], opening=True)
+            return
+        if now - self._ticked_at >= self._interval_s and CLOCK not in self._under_way:
+            self._ticked_at = now
+            said: list[ColdCommand] = [Tick(self.number, clock)]
+            if self._wants(fold, DECIDER):
+                said.append(TakeLease(DECIDER, self.number, LEASE_S * 10**9))
+            self._offer(outbox, CLOCK, said)
+        if fold.position == self._looked_at or now - self._decided_at < DECISION_INTERVAL_S:
+            return
+        self._looked_at, self._decided_at = fold.position, now
+        if ROOT not in self._under_way and (roots := root_votes(fold, self.number, self._key)):
+            self._offer(outbox, ROOT, roots)
+        if DECISION not in self._under_way:
+            self._decide(fold, outbox)
+
+    def next_at(self, fold: Fold) -> float:
+        """When something is to be said next."""
+        looked = fold.position == self._looked_at
+        tick = self._ticked_at + self._interval_s
+        return tick if looked else min(tick, self._decided_at + DECISION_INTERVAL_S)
+
+    def answered(self, resolved: Resolved) -> None:
+        """A batch of the node's own is in the log."""
+        kind = resolved.token.kind
+        self._under_way.discard(kind)
+        if kind == OPENING and int(resolved.outcomes["reason"][0]) == Reason.ACCEPTED:
+            self._session = ClientSession(int(resolved.outcomes["made"][0]))
+
+    def holds(self, fold: Fold, role: str) -> bool:
+        """Whether this node holds a role at logical time."""
+        lease = fold.machine.registry.leases.get(role)
+        return lease is not None and lease.replica == self.number and lease.until > fold.time
+
+    def _decide(self, fold: Fold, outbox: Outbox) -> None:
+        due = decisions(fold, self.number, self._key)
+        if due and (isinstance(due[0], CastVote) or self.holds(fold, DECIDER)):
+            self._offer(outbox, DECISION, due)
+
+    def _wants(self, fold: Fold, role: str) -> bool:
+        """Whether the role is free, or this node's and half over."""
+        lease = fold.machine.registry.leases.get(role)
+        if fold.time == 0:
+            return False
+        if lease is None or lease.until <= fold.time:
+            return True
+        return lease.replica == self.number and lease.until - fold.time < LEASE_S * 10**9 // 2
+
+    def _offer(self, outbox: Outbox, kind: str, commands: Iterable[ColdCommand], *, opening: bool = False) -> None:
+        self._under_way.add(kind)
+        records: list[Records] = []
+        blobs: list[bytes] = []
+        for command in commands:
+            blob = encode_cold(command)
+            number = 0 if opening or self._session is None else self._session.next()
+            session = 0 if opening or self._session is None else self._session.id
+            records.append(cold_record(session, number, sum(len(one) for one in blobs), len(blob)))
+            blobs.append(blob)
+        outbox.offer(Own(kind), Batch(np.concatenate(records), b"".join(blobs)))
