@@ -508,9 +508,9 @@ def test_numbers_go_on_after_opening_again(folder):
 def test_rounds_of_decisions_are_bounded(monkeypatch):
     engine = venue().embedded
     number = engine.replica()
-    monkeypatch.setattr(room, "decisions", lambda _: [commands.Mark(2)])
+    monkeypatch.setattr(room, "decisions", lambda *_: [commands.Mark(2)])
     assert len(engine.decide()) == room.DECISION_ROUNDS_MAXIMUM
-    monkeypatch.setattr(room, "decisions", lambda _: [commands.Mark(99), commands.Settle(99)])
+    monkeypatch.setattr(room, "decisions", lambda *_: [commands.Mark(99), commands.Settle(99)])
     refused = engine.decide()
     assert [int(answer.outcome["reason"]) for answer in refused] == [Reason.ITEM_UNKNOWN] * 2
     assert number == 0

@@ -295,13 +295,26 @@ def test_every_command_through_its_method():
 @pytest.mark.criterion("ENG-5")
 def test_a_withdrawal_can_be_given_back():
     engine = venue()
-    engine.embedded.decide = list
     withdrawal = engine.withdraw("alice", "BTC", 1)
     assert balance(engine, "alice") == 9
     assert engine.account("withdrawals").balances["BTC"] == 1
     assert engine.cancel_withdrawal(withdrawal.made)
     assert balance(engine, "alice") == 10
     assert engine.cancel_withdrawal(withdrawal.made).reason is Reason.WITHDRAWAL_UNKNOWN
+
+
+@pytest.mark.criterion("ENG-14", "QRM-7", "RPL-15")
+def test_a_withdrawal_leaves_after_the_next_mark():
+    engine = venue()
+    withdrawal = engine.withdraw("alice", "BTC", 1)
+    assert engine.deposit("bob", "BTC", 1)
+    assert engine.account("withdrawals").balances["BTC"] == 1, "until then it can be given back"
+    assert engine.mark("BTC")
+    assert balance(engine, "withdrawals") == 0
+    assert balance(engine, "world") == -20
+    assert balance(engine, "alice") == 9
+    assert engine.cancel_withdrawal(withdrawal.made).reason is Reason.WITHDRAWAL_UNKNOWN
+    assert set(engine.conservation().values()) == {0}
 
 
 @pytest.mark.criterion("ENG-7")
