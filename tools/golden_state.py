@@ -1,10 +1,11 @@
-"""Writes the golden snapshot of a state, tests/golden/state-1.bin, from a small log and what it says here.
+"""Writes the golden snapshot of a state, tests/golden/state-1-roots.bin, from a small log and what it says here.
 
     python tools/golden_state.py [FOLDER]
 
-It is made once per layout: a snapshot of layout `state-1` stays readable for ever, and so this program is for reading
-how the file came to be. Its name carries the layout; another layout gets another file and leaves this one alone. What
-few commands can bring about (alarms, ballots, a quarantine) is put into the registry at the end.
+A file is made once: a snapshot of layout `state-1` stays readable for ever, and so this program is for reading how the
+file came to be. Its name carries the layout; another layout gets another file and leaves this one alone. So it was with
+`state-1.bin`, which is of the same log before the registry had checkpoints and what replicas say of roots. What few
+commands can bring about (alarms, ballots, a quarantine) is put into the registry at the end.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from holdfast.core.fold import Fold
-from holdfast.core.registry import Alarm, Ballot
+from holdfast.core.registry import Alarm, Ballot, CertifiedCheckpoint, OpenQuarantine
 from holdfast.core.snapshot import snapshot_of
 from holdfast.domain import commands as c
 from holdfast.domain.frames import Records, encode_frame
@@ -24,7 +25,7 @@ from holdfast.domain.outcomes import command_id
 from holdfast.margin.presets import preset
 
 FOLDER = Path(__file__).parents[1] / "tests" / "golden"
-NAME = "state-1.bin"
+NAME = "state-1-roots.bin"
 
 SECOND = 10**9
 START = 1_600_000_000 * SECOND
@@ -119,6 +120,7 @@ def golden() -> Fold:
         applied = fold.apply(encode_frame(0, position + 1, records, blob))
         refused = applied.outcomes["reason"] != 0
         assert not refused.any(), (position, applied.outcomes, applied.details)
+    place = fold.machine.registry.checkpoints[0]
     ballot = Ballot(version=7, position=20, price_id=1, time=START, with_b=True)
     fold.machine.registry = replace(
         fold.machine.registry,
@@ -126,6 +128,10 @@ def golden() -> Fold:
         ballots={BOB: {0: ballot}},
         releases={1: {0: ballot}},
         quarantined=frozenset({command_id(90, 3), command_id(17, 0)}),
+        quarantines=(OpenQuarantine(hashlib.sha256(b"statement").digest(), (0,)),),
+        roots={place.position: {0: hashlib.sha256(b"root").digest()}},
+        certified=(CertifiedCheckpoint(place.position, place.chain, hashlib.sha256(b"root").digest()),),
+        frozen=True,
     )
     return fold
 

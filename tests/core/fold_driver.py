@@ -12,8 +12,11 @@ from holdfast.core.state import Account, Counter, Item, Open, Session
 from holdfast.domain import commands as c
 from holdfast.domain.frames import RECORD, encode_frame
 from holdfast.domain.reasons import Reason
+from holdfast.domain.signatures import public_key_of
 from holdfast.margin.presets import preset
 
+KEYS = [bytes([n + 1]) * 32 for n in range(3)]
+"""Private keys of the venue's replicas."""
 SECOND = 10**9
 START = 1_600_000_000 * SECOND
 """2020-09-13T12:26:40Z, the first tick of the venue."""
@@ -217,7 +220,7 @@ class Venue(Driver):
             c.DefineModel("portfolio", preset("portfolio")),
             c.DefineModel("standard", preset("standard")),
             *(c.DefineSource(name) for name in "abc"),
-            *(c.DefineReplica(name, bytes([n + 7]) * 32) for n, name in enumerate("xyz")),
+            *(c.DefineReplica(name, public_key_of(key)) for name, key in zip("xyz", KEYS, strict=True)),
         )
         self.operate(*self.definitions)
         self.sources = [self.open("source", n) for n in range(3)]

@@ -133,8 +133,9 @@ def parameters(machine):
 
 def roles(machine):
     registry = machine.registry
-    defaults = {"logic": 1, "withdrawals_made": 0}
-    names = "alarms ballots leases logic marks quarantined releases replicas withdrawals withdrawals_made"
+    defaults = {"frozen": False, "logic": 1, "withdrawals_made": 0}
+    names = "alarms ballots certified checkpoints frozen leases logic marks quarantined quarantines releases replicas"
+    names += " roots withdrawals withdrawals_made"
     for name in names.split():
         value = getattr(registry, name)
         if value != defaults.get(name) and (name in defaults or len(value)):

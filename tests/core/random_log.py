@@ -15,6 +15,7 @@ from fold_driver import (
     EXPIRY,
     FUTURE,
     INVERSE,
+    KEYS,
     LINEAR,
     LINEAR_CALL,
     POOR,
@@ -29,10 +30,8 @@ from holdfast.core.fold import Fold
 from holdfast.core.state import Account, Status
 from holdfast.domain import commands as c
 from holdfast.domain import votes
-from holdfast.domain.signatures import public_key_of
 from holdfast.margin.presets import preset
 
-KEYS = [bytes([n + 1]) * 32 for n in range(3)]
 CLIENTS = (ALICE, BOB, CAROL, POOR)
 CONTRACTS = (INVERSE, LINEAR, FUTURE, CALL, PUT, LINEAR_CALL)
 
@@ -66,7 +65,6 @@ class RandomVenue(fold_driver.Venue):
         self.random = random.Random(seed)
         self.clock = self.fold.time
         self.price = 10_000.0
-        self.operate(*(c.DefineReplica(name, public_key_of(key)) for name, key in zip("xyz", KEYS, strict=True)))
         self.operate(c.SetRules(checkpoint_frames=3, mark_interval=5 * SECOND))
 
     def happen(self, frames):

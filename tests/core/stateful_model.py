@@ -708,7 +708,7 @@ class Cold(Hot):
     def do_SetRules(self, d, _):  # noqa: N802
         """DEF-11."""
         limits = dict.fromkeys(d.__struct_fields__, (1, MOST)) | {"sources_minimum": (1, 16)}
-        limits |= {"ahead_maximum": (0, MOST), "checkpoint_frames": (0, MOST)}
+        limits |= {"ahead_maximum": (0, MOST), "checkpoint_frames": (0, MOST), "witness_shortfall_ppm": (1, 10**6)}
         if any(not low <= getattr(d, name) <= high for name, (low, high) in limits.items()):
             raise Refused(Reason.DEFINITION_INVALID)
         self.rules = d

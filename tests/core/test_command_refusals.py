@@ -125,6 +125,18 @@ def expired(venue):
     venue.state.prices[[FUTURE, CALL], Price.SETTLEMENT_COUNT] = 1
 
 
+def suspended(replica):
+    """Suspend a replica, as a vote on a state root would."""
+
+    def setup(venue):
+        registry = venue.fold.machine.registry
+        replicas = list(registry.replicas)
+        replicas[replica] = msgspec.structs.replace(replicas[replica], suspended=True)
+        venue.fold.machine.registry = msgspec.structs.replace(registry, replicas=tuple(replicas))
+
+    return setup
+
+
 def resting_orders(venue):
     venue.order(ALICE, INVERSE, 10, 10_000_00)
     venue.order(BOB, INVERSE, -10, 10_000_00)
@@ -325,7 +337,19 @@ COLD = (
         "operator",
         c.DefineReplica,
         {"name": "w", "public_key": bytes(range(32))},
-        (Fault(Reason.DEFINITION_INVALID, {"public_key": bytes(31)}),),
+        tuple(
+            Fault(Reason.DEFINITION_INVALID, {"public_key": key})
+            # Too short; of small order; y not below the prime of the field.
+            for key in (bytes(31), bytes(32), b"\x01" + bytes(31), b"\xff" * 31 + b"\x7f")
+        ),
+    ),
+    Case(
+        "restore-replica",
+        "operator",
+        c.RestoreReplica,
+        {"replica": 1},
+        (Fault(Reason.REPLICA_UNKNOWN, {"replica": 3}), Fault(Reason.VALUE_INVALID, {"replica": 0})),
+        suspended(1),
     ),
     Case(
         "set-rules",
@@ -342,6 +366,7 @@ COLD = (
             *(Fault(Reason.DEFINITION_INVALID, {field: BEYOND}) for field in c.SetRules.__struct_fields__),
             Fault(Reason.DEFINITION_INVALID, {"ahead_maximum": 2**63}),
             Fault(Reason.DEFINITION_INVALID, {"sources_minimum": 17}),
+            Fault(Reason.DEFINITION_INVALID, {"witness_shortfall_ppm": 1_000_001}),
         ),
     ),
     Case(
@@ -357,6 +382,7 @@ COLD = (
         c.Tick,
         {"replica": 0, "clock": START + 1},
         (
+            Fault(Reason.REPLICA_SUSPENDED, setup=suspended(0)),
             Fault(Reason.REPLICA_UNKNOWN, {"replica": 3}),
             Fault(Reason.REPLICA_UNKNOWN, {"replica": -1}),
             Fault(Reason.SESSION_ROLE, {"replica": 1}),

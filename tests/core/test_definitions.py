@@ -21,7 +21,8 @@ from fold_driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.core.cold import accounts, definitions
+from holdfast.core import state as arrays
+from holdfast.core.cold import definitions
 from holdfast.core.state import Account, Counter, Form, Item, Role, Status
 from holdfast.domain import commands as c
 from holdfast.domain.errors import InputError
@@ -237,7 +238,7 @@ def test_rules_are_replaced_as_a_whole(venue):
     assert values == [60 * SECOND, 0, 1, 50_000, 3]
     default = c.SetRules()
     assert [getattr(default, field) for field in default.__struct_fields__] == [
-        *(60 * SECOND, 5 * SECOND, 1, 50_000, SECOND, 5_000, 10 * SECOND, 8, 256)
+        *(60 * SECOND, 5 * SECOND, 1, 50_000, SECOND, 5_000, 10 * SECOND, 8, 256, 100_000)
     ]
 
 
@@ -399,6 +400,7 @@ def test_who_may_send_cold_commands():
     expected = {
         **dict.fromkeys((c.DefineAsset, c.DefineInstrument, c.DefineModel, c.DefineSource, c.DefineReplica), operator),
         **dict.fromkeys((c.SetRules, c.ActivateVersion, c.Deposit, c.Funding, c.ReleaseAccount), operator),
+        **dict.fromkeys((c.RestoreReplica, c.ReleaseFreeze), operator),
         **dict.fromkeys((c.OpenAccount, c.ChooseModel, c.RequestWithdrawal, c.CancelWithdrawal), clients),
         c.Tick: replica,
         c.Mark: operator | replica,
@@ -419,7 +421,7 @@ def test_fields_of_an_outcome():
 @pytest.mark.criterion("STA-3")
 def test_system_accounts_exist_from_the_start(driver):
     assert driver.state.counters[Counter.ACCOUNTS] == 4
-    assert (accounts.WORLD, accounts.FEES, accounts.INSURANCE, accounts.WITHDRAWALS) == (0, 1, 2, 3)
+    assert (arrays.WORLD, arrays.FEES, arrays.INSURANCE, arrays.WITHDRAWALS) == (0, 1, 2, 3)
     assert driver.one(driver.open("client"), c.OpenAccount(0)).reason is Reason.MODEL_UNKNOWN
     assert venue().state.accounts[:4, Account.MODEL].tolist() == [0] * 4
 

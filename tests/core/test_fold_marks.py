@@ -257,7 +257,7 @@ def test_bit_of_an_asset_is_its_number_modulo_62(venue):
     assert venue.state.items[LINEAR, Item.MASK] == 3
 
 
-@pytest.mark.criterion("MKS-5", "STA-7")
+@pytest.mark.criterion("MKS-5", "STA-7", "CMD-14")
 def test_mark_that_cannot_be_built_is_undone(venue, monkeypatch):
     venue.quote(BTC, 10_010 * UNIT)
     before = venue.canonical()
@@ -267,7 +267,8 @@ def test_mark_that_cannot_be_built_is_undone(venue, monkeypatch):
 
     monkeypatch.setattr(machines.marks, "build", fails)
     refused = venue.one(venue.operator, c.Mark(BTC))
-    assert (refused.reason, refused.limit, refused.passes) == (Reason.PRICES_STALE, 1, 1)
+    assert (refused.reason, refused.limit, refused.passes) == (Reason.TABLE_IMPOSSIBLE, 0, 0)
+    assert "futures[BTC]" in refused.detail
     after = venue.canonical()
     assert "futures[BTC]" in after["registry"].alarms[-1].text
     del before["registry"], after["registry"]

@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core import ledger
-from holdfast.core.cold import accounts
+from holdfast.core.cold import accounts, settlement
 from holdfast.core.state import (
     BLOCK_LEAST,
     NONE,
@@ -280,7 +280,7 @@ def test_engine_error_takes_back_only_what_was_posted(venue, monkeypatch):
             raise ZeroDivisionError
         return lots
 
-    monkeypatch.setattr(accounts, "cost_in_units", fails)
+    monkeypatch.setattr(settlement, "cost_in_units", fails)
     assert venue.one(venue.operator, c.Funding(INVERSE, 10**8)).reason is Reason.INTERNAL
     assert len(calls) == 2
     after = venue.canonical()

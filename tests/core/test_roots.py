@@ -22,7 +22,18 @@ from holdfast.core import marks
 from holdfast.core.canonical import canonical_bytes
 from holdfast.core.fold import CHECKPOINTS_KEPT, Fold
 from holdfast.core.leaves import account_leaves, session_leaves
-from holdfast.core.registry import Alarm, Ballot, Lease, MarkPlace, Registry, Replica, Withdrawal
+from holdfast.core.registry import (
+    Alarm,
+    Ballot,
+    CertifiedCheckpoint,
+    CheckpointPlace,
+    Lease,
+    MarkPlace,
+    OpenQuarantine,
+    Registry,
+    Replica,
+    Withdrawal,
+)
 from holdfast.core.roots import MODEL_FIELDS, TAGS, Checkpoint, Roots, full_root, role_leaf
 from holdfast.core.snapshot import ACCOUNT_COLUMNS, fold_from, snapshot_of
 from holdfast.core.state import Account, Counter, Open, Session, Status, empty_state
@@ -257,6 +268,7 @@ STATE = {
     "replica.region": registry(replicas=replaced(0, region="north")),
     "replica.clock": registry(replicas=replaced(0, clock=1)),
     "replica.ticked": registry(replicas=replaced(0, ticked=1)),
+    "replica.suspended": registry(replicas=replaced(0, suspended=True)),
     "replicas": registry(replicas=lambda old: (*old, Replica("new", bytes(32)))),
     "logic": registry(logic=2),
     "withdrawals": registry(withdrawals=lambda old: old | {99: Withdrawal(4, 0, 1, "", 7)}),
@@ -267,6 +279,11 @@ STATE = {
     "marks": registry(marks=lambda old: (*old, MarkPlace(1, 2, bytes(32)))),
     "ballots": registry(ballots=lambda old: old | {4: {0: BALLOT}}),
     "releases": registry(releases=lambda old: old | {4: {0: BALLOT}}),
+    "quarantines": registry(quarantines=(OpenQuarantine(bytes(32), (1,)),)),
+    "checkpoints": registry(checkpoints=lambda old: (*old, CheckpointPlace(1, bytes(32)))),
+    "roots": registry(roots={1: {0: bytes(32)}}),
+    "certified": registry(certified=(CertifiedCheckpoint(1, bytes(32), bytes(32)),)),
+    "frozen": registry(frozen=True),
     "table.time": table_time,
     **{f"table.{name}": element(name) for name in Arrays._fields if name != "today"},
     "line_of_item": put("lines", 1, INVERSE),

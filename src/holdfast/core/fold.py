@@ -6,6 +6,7 @@ A cold command that raises is undone, answered INTERNAL and recorded as an alarm
 every replica does the same. What may not live here: clocks, I/O, what any one command means.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,13 +14,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from holdfast.core import quorum, sessions
-from holdfast.core.cold import accounts, definitions, roles, time
+from holdfast.core.cold import accounts, checkpoints, definitions, roles, settlement, time
 from holdfast.core.cold.accounts import new_account
 from holdfast.core.hot import AT_COLD, MUST_GROW, MUST_MARK, apply_hot
 from holdfast.core.ledger import undo
 from holdfast.core.liquidation import stages
 from holdfast.core.machine import Machine, MarkEvent
-from holdfast.core.registry import MARKS_REMEMBERED, Alarm, MarkPlace, with_alarm
+from holdfast.core.registry import MARKS_REMEMBERED, Alarm, CheckpointPlace, MarkPlace, with_alarm
 from holdfast.core.roots import Checkpoint, Roots
 from holdfast.core.state import KEPT_MAXIMUM, NONE, SYSTEM_ACCOUNTS, Counter, Price, Role, Session
 from holdfast.core.verdict import Sender, Verdict, refused
@@ -27,10 +28,11 @@ from holdfast.domain.commands import ColdCommand, OpenSession, decode_cold
 from holdfast.domain.errors import InputError, invariant
 from holdfast.domain.frames import CHAIN_START, Frame, RecordKind, chain_hash, decode_frame
 from holdfast.domain.outcomes import OUTCOME, Outcomes, command_id, place_of
-from holdfast.domain.quarantines import QuarantineError, Subject, decode_quarantine, verify_quarantine
+from holdfast.domain.quarantines import Quarantine, Subject, decode_quarantine, quarantine_statement
 from holdfast.domain.reasons import Reason
+from holdfast.domain.signatures import is_signature
 
-_FAMILIES = (definitions, accounts, time, roles, stages)
+_FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, stages)
 HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h in f.HANDLERS.items()}
 ALLOWED: dict[type, tuple[Role, ...]] = {t: r for f in _FAMILIES for t, r in f.ROLES.items()}
 invariant(HANDLERS.keys() == ALLOWED.keys(), "a cold command lacks its roles or its handler")
@@ -76,7 +78,7 @@ class Fold:
         self.machine = Machine(watch)
         self.position = 0
         self.chain = CHAIN_START
-        self._quarantines: dict[int, list[bytes]] = {}
+        self._quarantines: dict[int, dict[Quarantine, set[tuple[int, bytes]]]] = {}
         self.checkpoints: list[Checkpoint] = []
         self._roots = Roots()
         self.machine.state, _ = sessions.opened(self.machine.state, 0, Role.GATEWAY, 0, 1)
@@ -115,7 +117,9 @@ class Fold:
     def _take_checkpoint(self) -> None:
         frames = self.machine.registry.rules.checkpoint_frames
         if frames > 0 and self.position % frames == 0:
-            taken = Checkpoint(self.position - 1, self.chain, self.root())
+            place = CheckpointPlace(self.position - 1, self.chain)
+            self.machine.registry = checkpoints.with_checkpoint(self.machine.registry, place)
+            taken = Checkpoint(place.position, place.chain, self.root())
             self.checkpoints = [*self.checkpoints, taken][-CHECKPOINTS_KEPT:]
 
     def _remember_marks(self) -> None:
@@ -141,6 +145,8 @@ class Fold:
     def learn_quarantine(self, data: bytes) -> None:
         """Know a quarantine before its subject is folded. Whether it stands is judged when the subject is met.
 
+        Signatures under equal statements are collected, wherever they come from: each replica may send its own.
+
         Args:
             data: As `domain.quarantines.encode_quarantine` makes it; from anywhere, as its signatures speak for it.
 
@@ -149,20 +155,25 @@ class Fold:
         """
         statement = decode_quarantine(data)
         at = statement.position if statement.subject is Subject.FRAME else place_of(statement.position)[0]
-        self._quarantines.setdefault(at, []).append(data)
+        bare = dataclasses.replace(statement, signatures=())
+        self._quarantines.setdefault(at, {}).setdefault(bare, set()).update(statement.signatures)
+
+    def standing(self) -> list[Quarantine]:
+        """The quarantines known here that set aside the next frame or commands of it, without their signatures."""
+        known = self._quarantines.get(self.position, {})
+        return [one for one, signatures in known.items() if self._stands(one, signatures)]
+
+    def _stands(self, statement: Quarantine, signatures: set[tuple[int, bytes]]) -> bool:
+        """Whether a majority of the replicas as they are now signed a statement about this very log."""
+        replicas = self.machine.registry.replicas
+        keys, said = quorum.keys_of(replicas), quarantine_statement(statement)
+        signed = {n for n, signature in signatures if n in keys and is_signature(keys[n], said, signature)}
+        return statement.chain_hash == self.chain and quorum.majority(len(signed), replicas)
 
     def _skipped(self, frame: Frame) -> list[int]:
         """Indices of the records that quarantines set aside, ascending."""
         found: set[int] = set()
-        keys = {number: replica.public_key for number, replica in enumerate(self.machine.registry.replicas)}
-        for data in self._quarantines.get(self.position, ()):
-            try:
-                statement = verify_quarantine(data, keys)
-            except (QuarantineError, InputError):
-                continue
-            signed = quorum.majority(len(statement.signatures), self.machine.registry.replicas)
-            if not signed or statement.chain_hash != self.chain:
-                continue
+        for statement in self.standing():
             whole = statement.subject is Subject.FRAME
             found.update(range(len(frame.records)) if whole else (place_of(statement.position)[1],))
         return sorted(index for index in found if index < len(frame.records))
@@ -235,9 +246,13 @@ class Fold:
         sender = Sender(command, Role(int(row[Session.ROLE])), int(row[Session.SUBJECT]))
         if sender.role not in ALLOWED[type(content)]:
             return refused(Reason.SESSION_ROLE, int(sender.role))
+        if sender.role is Role.REPLICA and self.machine.registry.replicas[sender.subject].suspended:
+            return refused(Reason.REPLICA_SUSPENDED, sender.subject)
         before = self.machine.kept()
         try:
             return HANDLERS[type(content)](self.machine, content, sender)
+        except MemoryError:
+            raise  # It follows from this process, not from the log; so it stops this process only.
         except Exception as error:
             # Whatever it is, it follows from the log alone: every replica undoes it and goes on.
             undo(self.machine.state)

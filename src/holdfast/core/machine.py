@@ -123,7 +123,7 @@ class Machine:
         self.events.append(MarkEvent(price_id, items, looked, self._pending() - pending))
 
     def _pending(self) -> int:
-        statuses = self.state.accounts[: int(self.state.counters[Counter.ACCOUNTS]), 4]
+        statuses = self.state.accounts[: int(self.state.counters[Counter.ACCOUNTS]), Account.STATUS]
         return int(np.count_nonzero(statuses == Status.BREACH_PENDING))
 
     def _set(self, marked: Marked) -> None:

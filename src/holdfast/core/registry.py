@@ -55,6 +55,7 @@ class Replica(msgspec.Struct, frozen=True):
         region: Where it is.
         clock: Its last tick, ns; 0 before the first.
         ticked: Number of that tick among all; 0 before the first.
+        suspended: Whether it named another state root than the majority, and no operator restored it since.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Replica(msgspec.Struct, frozen=True):
     region: str = ""
     clock: int = 0
     ticked: int = 0
+    suspended: bool = False
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
@@ -83,13 +85,23 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Ballot(msgspec.Struct, frozen=True):
-    """What one replica said of one account or withdrawal: about which version, at which mark, and when."""
+    """What one replica said of one account or withdrawal.
+
+    Attributes:
+        version: Of the account that it looked at.
+        position: Of the mark.
+        price_id: Of the mark.
+        time: Logical time at which it said so, ns.
+        with_b: Whether the second engine agreed.
+        beyond: Whether the account was beyond the wider shortfall, so that it counts without the second engine.
+    """
 
     version: int
     position: int
     price_id: int
     time: int
     with_b: bool
+    beyond: bool = False
 
 
 class MarkPlace(msgspec.Struct, frozen=True):
@@ -98,6 +110,28 @@ class MarkPlace(msgspec.Struct, frozen=True):
     position: int
     price_id: int
     chain: bytes
+
+
+class CheckpointPlace(msgspec.Struct, frozen=True):
+    """Where a state root was due: position of the frame, H there. The root itself is for the replicas to name."""
+
+    position: int
+    chain: bytes
+
+
+class CertifiedCheckpoint(msgspec.Struct, frozen=True):
+    """A checkpoint whose state root more than half of the configured replicas named."""
+
+    position: int
+    chain: bytes
+    root: bytes
+
+
+class OpenQuarantine(msgspec.Struct, frozen=True):
+    """A quarantine that too few replicas have signed so far: SHA-256 of its statement, and who has, ascending."""
+
+    digest: bytes
+    replicas: tuple[int, ...]
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -111,6 +145,10 @@ class Alarm(msgspec.Struct, frozen=True):
 ALARMS_MAXIMUM = 64
 MARKS_REMEMBERED = 64
 """Votes about older marks come too late."""
+CHECKPOINTS_REMEMBERED = 64
+"""Votes on the roots of older checkpoints come too late."""
+QUARANTINES_OPEN_MAXIMUM = 64
+"""Statements that wait for signatures; beyond it the one that was signed last the longest ago is forgotten."""
 
 
 class Registry(msgspec.Struct, frozen=True):
@@ -128,11 +166,17 @@ class Registry(msgspec.Struct, frozen=True):
         withdrawals: Reserved ones by number.
         withdrawals_made: Number of the last withdrawal.
         leases: By role.
-        quarantined: Command ids to skip.
+        quarantined: Subjects that a majority signed quarantines of, command ids or positions of frames: a record. What
+            is skipped is decided by signatures, when the fold meets the subject.
+        quarantines: Those that wait for further signatures, the one signed last the last.
         alarms: What went wrong inside, the newest last; at most ALARMS_MAXIMUM.
         marks: Where the latest marks happened, the newest last; at most MARKS_REMEMBERED.
         ballots: For liquidation, by account and replica.
         releases: For withdrawal, by withdrawal and replica.
+        checkpoints: Where state roots were due, the newest last; at most CHECKPOINTS_REMEMBERED.
+        roots: The state roots that were named for them, by position and replica.
+        certified: The certified ones by ascending position; at most CHECKPOINTS_REMEMBERED.
+        frozen: Whether nothing begins that cannot be taken back, as state roots had no majority.
     """
 
     items: tuple[Definition, ...] = ()
@@ -151,6 +195,11 @@ class Registry(msgspec.Struct, frozen=True):
     marks: tuple[MarkPlace, ...] = ()
     ballots: dict[int, dict[int, Ballot]] = {}
     releases: dict[int, dict[int, Ballot]] = {}
+    quarantines: tuple[OpenQuarantine, ...] = ()
+    checkpoints: tuple[CheckpointPlace, ...] = ()
+    roots: dict[int, dict[int, bytes]] = {}
+    certified: tuple[CertifiedCheckpoint, ...] = ()
+    frozen: bool = False
 
 
 def with_alarm(registry: Registry, alarm: Alarm) -> Registry:

@@ -17,7 +17,7 @@ import numpy as np
 from holdfast.compilation import compiled
 from holdfast.liquidity.books import Sheet
 from holdfast.margin import kernel
-from holdfast.margin.kernel import (
+from holdfast.margin.columns import (
     BASIS_FACTOR,
     GROUP,
     INITIAL_FACTOR,
@@ -27,9 +27,9 @@ from holdfast.margin.kernel import (
     TODAY,
     UNDERLYING,
 )
-from holdfast.margin.table import COMPONENTS, MARGIN_FIELDS, Arrays, Floats, Integers, LineTag
+from holdfast.margin.memory import keep_alive
+from holdfast.margin.table import Arrays, Floats, Integers, LineTag
 
-INITIAL = kernel.INITIAL
 CUTS_PER_UNDERLYING = 3
 """Worst scenarios of an underlying that a round adds: neighbours are likely to be worst next."""
 BESIDE = 1e-5
@@ -184,21 +184,9 @@ def scan_cuts(arrays: Arrays, line: Integers, quantity: Floats) -> tuple[Floats,
 
 
 @compiled
-def beside_scan(arrays: Arrays, line: Integers, quantity: Floats, out: Floats) -> float:
-    """Initial margin beside the scan, by the kernel's own parts; the scan, the dear one, is left out."""
-    out[:] = 0.0
-    k, n = 0, len(line)
-    while k < n:
-        last = kernel.end_of_underlying(arrays, line, k, n)
-        if last == k:
-            break
-        kernel.underlying_charges(arrays, line, quantity, k, last, out)
-        k = last
-    kernel.collateral(arrays, line, quantity, 0, n, out)
-    total = 0.0
-    for component in range(COMPONENTS):
-        total += out[INITIAL + component]
-    return total
+def beside_scan(arrays: Arrays, line: Integers, quantity: Floats, room: kernel.Workspace) -> float:
+    """Initial margin beside the scan; the scan, the dear one, is left out."""
+    return kernel.beside_scan(arrays, line, quantity, 0, len(line), room)
 
 
 @compiled
@@ -212,7 +200,8 @@ def other_slopes(
     where something is left of it, else back; its proceeds at today's value go to its settlement asset, so that what
     only moves between the two (haircuts) is not seen.
     """
-    m, out, beside = len(by_line), np.empty(MARGIN_FIELDS), quantity.copy()
+    m, beside = len(by_line), quantity.copy()
+    room = kernel.workspace(len(quantity), arrays.assets.shape[0], 0)
     ahead = np.empty(m)
     for i in range(m):
         p, cash = sheet.position[i], sheet.cash[i]
@@ -221,12 +210,12 @@ def other_slopes(
             ahead[i] = -ahead[i]
         _take(sheet, i, ahead[i], beside)
     moved = beside.copy()
-    here = beside_scan(arrays, sheet.line, beside, out)
+    here = beside_scan(arrays, sheet.line, beside, room)
     plane = here
     for i in range(m):
         p, cash, step = sheet.position[i], sheet.cash[i], STEP * sheet.size[i]
         _take(sheet, i, step, moved)
-        by_line[i] = (beside_scan(arrays, sheet.line, moved, out) - here) / step
+        by_line[i] = (beside_scan(arrays, sheet.line, moved, room) - here) / step
         plane -= by_line[i] * ahead[i]
         moved[p], moved[cash] = beside[p], beside[cash]
         if i > 0 and cash == sheet.cash[i - 1]:
@@ -234,9 +223,11 @@ def other_slopes(
             continue
         step = STEP * scale / sheet.coin[i]
         moved[cash] -= step
-        by_cash[i] = (beside_scan(arrays, sheet.line, moved, out) - here) / step
+        by_cash[i] = (beside_scan(arrays, sheet.line, moved, room) - here) / step
         moved[cash] = beside[cash]
-    return beside_scan(arrays, sheet.line, quantity, out), plane
+    other = beside_scan(arrays, sheet.line, quantity, room)
+    keep_alive(room)
+    return other, plane
 
 
 @compiled

@@ -15,9 +15,9 @@ import numpy as np
 from holdfast.compilation import compiled
 from holdfast.liquidity.books import Counts, Sheet
 from holdfast.margin import kernel
+from holdfast.margin.columns import INITIAL
 from holdfast.margin.table import COMPONENTS, MARGIN_FIELDS, Arrays, Floats
 
-SCAN, INITIAL = kernel.SCAN, kernel.INITIAL
 EIGHTHS = 8
 """Parts of the way at which a search looks before it bisects, for surpluses that do not only grow along the way."""
 BISECTIONS = 40

@@ -22,12 +22,7 @@ from holdfast.margin.columns import (
     ABOVE,
     ASSET,
     ASSET_CONFIDENCE,
-    BASIS_FACTOR,
     CHARGE,
-    CHARGES,
-    COLLATERAL,
-    CONFIDENCES,
-    DEPEGS,
     EXPIRY_NET,
     FIRST_TIER,
     GROUP,
@@ -44,17 +39,10 @@ from holdfast.margin.columns import (
     LINE_FIELDS,
     MAINTENANCE,
     MAINTENANCE_FACTOR,
-    NETTED,
-    OFFSET,
-    OFFSET_CAP,
-    OPTIONS,
     PRICE,
-    SCAN,
-    SCENARIOS,
     SLOPE,
     STRIKE_NET,
     STRIKE_TAG,
-    TAIL_MASS,
     TIER_FIELDS,
     TIER_INITIAL,
     TODAY,
@@ -73,8 +61,7 @@ from holdfast.margin.scan import Runs, Tail, find_runs, scan
 from holdfast.margin.table import COMPONENTS, Arrays, Floats, Integers
 from holdfast.pricing.vectors import LANES_NARROW, load, splat, store
 
-__all__ = ["BASIS_FACTOR", "GROUP", "INITIAL", "INITIAL_FACTOR", "MAINTENANCE", "OFFSET_CAP", "SCAN", "SCENARIOS"]
-__all__ += ["TAIL_MASS", "TODAY", "UNDERLYING", "account", "account_totals", "sweep", "sweep_accounts", "sweep_scan"]
+__all__ = ["INITIAL", "MAINTENANCE", "account", "account_totals", "beside_scan", "sweep", "sweep_scan", "workspace"]
 
 Positions = NDArray[np.int64]
 
@@ -394,37 +381,6 @@ def sweep(arrays: Arrays, pointer: Positions, line: Integers, quantity: Floats, 
 
 
 @compiled
-def sweep_accounts(
-    arrays: Arrays,
-    accounts: Integers,
-    start: Positions,
-    count: Integers,
-    line: Integers,
-    quantity: Floats,
-    out: Floats,
-) -> None:
-    """Equity, initial and maintenance margin of some accounts.
-
-    Args:
-        arrays: The table.
-        accounts: [n] their numbers.
-        start: [every account] first position of each.
-        count: [every account] number of its positions.
-        line: [positions] int32, ascending within each account.
-        quantity: [positions].
-        out: [n, 3], overwritten, in the order of `accounts`.
-    """
-    most = 0
-    for a in accounts:
-        most = max(most, count[a])
-    room = workspace(most, arrays.assets.shape[0], arrays.values.shape[1])
-    for n in range(len(accounts)):
-        begin = start[accounts[n]]
-        end = begin + count[accounts[n]]
-        out[n, 0], out[n, 1], out[n, 2] = account_totals(arrays, line, quantity, begin, end, room)
-
-
-@compiled
 def sweep_scan(arrays: Arrays, pointer: Positions, line: Integers, quantity: Floats, out: Floats) -> None:
     """The scan requirement of every account before factors, [accounts]: the part of a sweep that moves with prices."""
     room = workspace(longest(pointer), 0, arrays.values.shape[1])
@@ -440,33 +396,3 @@ def sweep_scan(arrays: Arrays, pointer: Positions, line: Integers, quantity: Flo
         underlyings = find_runs(arrays, line, begin, pointer[a + 1], runs)
         out[a] = scan(arrays, line, quantity, begin, underlyings, runs, tail)
     keep_alive(room)
-
-
-@inlined
-def underlying_charges(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
-    """Add to `out`, as `account` lays it out, every charge on one underlying's positions that is not the scan."""
-    room = workspace(end - begin, arrays.assets.shape[0], 0)
-    underlyings = find_runs(arrays, line, begin, end, room.runs)
-    _, charges, charges_maintenance = value_and_charges(arrays, line, quantity, begin, end, room)
-    found = families(arrays, line, quantity, begin, end, underlyings, room.runs)
-    out[INITIAL + OPTIONS] += found.options[0]
-    out[MAINTENANCE + OPTIONS] += found.options[1]
-    out[INITIAL + CHARGES] += charges
-    out[MAINTENANCE + CHARGES] += charges_maintenance
-    out[INITIAL + NETTED] += found.netted[0]
-    out[MAINTENANCE + NETTED] += found.netted[1]
-    out[INITIAL + OFFSET] += found.offset[0]
-    out[MAINTENANCE + OFFSET] += found.offset[1]
-    out[INITIAL + CONFIDENCES] += found.confidence
-    out[INITIAL + DEPEGS] += found.depeg
-
-
-@inlined
-def collateral(arrays: Arrays, line: Integers, quantity: Floats, begin: int, end: int, out: Floats) -> None:
-    """Add to `out`, as `account` lays it out, haircuts, liabilities and the collateral's confidence charges."""
-    room = workspace(end - begin, arrays.assets.shape[0], 0)
-    value_and_charges(arrays, line, quantity, begin, end, room)
-    lost, lost_maintenance, unsure = credit_lost(arrays, room.balances, 0.0)
-    out[INITIAL + COLLATERAL] += lost
-    out[MAINTENANCE + COLLATERAL] += lost_maintenance
-    out[INITIAL + CONFIDENCES] += unsure

@@ -1,36 +1,60 @@
-"""What an engine does by itself after folding: vote, plan the next stage of liquidations, settle what has expired.
+"""What a replica does by itself after folding: vote, plan the next stage of liquidations, settle what has expired.
 
-Each decision is a function of the state alone, so that it can be repeated after a restart: what was decided and not
-done is found again. What may not live here: sending, clocks, and how plans and books are read (`stages`).
+Each decision is a function of the state, of the replica's number and of its key, so that it can be repeated after a
+restart: what was decided and not done is found again, and what the state has of this replica already is not said
+twice. What may not live here: sending, clocks, and how plans and books are read (`stages`).
 """
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
+from holdfast.core import quorum
+from holdfast.core.cold.accounts import is_releasable
+from holdfast.core.cold.checkpoints import is_held
 from holdfast.core.fold import Fold
-from holdfast.core.margins import totals_on
+from holdfast.core.margins import margin_of, totals_on
 from holdfast.core.marks import is_stale
+from holdfast.core.registry import Ballot
+from holdfast.core.roots import Checkpoint
 from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter, Item, Price, Status
 from holdfast.domain.commands import CastVote, ColdCommand, Liquidate, Settle
 from holdfast.domain.frames import HASH_LENGTH
-from holdfast.domain.votes import FLAG_WITHOUT_B, ROW, ROWS_MAXIMUM, Verdict, Vote, sign_vote
+from holdfast.domain.outcomes import place_of
+from holdfast.domain.votes import FLAG_WITHDRAWAL, FLAG_WITHOUT_B, ROW, ROWS_MAXIMUM, Verdict, Vote, sign_vote
 from holdfast.replica.stages import next_stages
 
-if TYPE_CHECKING:
-    from holdfast.replica.embedded import EmbeddedEngine
+Row: TypeAlias = tuple[float, ...]
+"""The fields of a row of a vote, in order."""
 
 
-def decisions(engine: "EmbeddedEngine") -> list[ColdCommand]:
-    """The commands that the engine's replica should send now, in order; none when there is nothing to do.
+def decisions(fold: Fold, replica: int, key: bytes) -> list[ColdCommand]:
+    """The commands that a replica should send now, in order; none when there is nothing to do.
 
-    Votes come alone, as what they decide is what the next round plans for.
+    Votes come alone, as what they decide is what the next round plans for. Votes on state roots are apart
+    (`root_votes`), as they hang on the roots that this process took.
+
+    Args:
+        fold: The state.
+        replica: Number of the replica, or the one that it will be defined under.
+        key: Its Ed25519 key, 32 bytes.
     """
-    votes: list[ColdCommand] = list(votes_for(engine))
+    if is_suspended(fold, replica):
+        return []
+    votes: list[ColdCommand] = list(votes_for(fold, replica, key))
     if votes:
         return votes
-    stages: list[Liquidate] = next_stages(engine.fold, accounts_with(engine.fold, Status.LIQUIDATING))
-    return [*stages, *settlements(engine.fold)]
+    waiting = [] if is_held(fold.machine.registry) else accounts_with(fold, Status.LIQUIDATING)
+    stages: list[Liquidate] = next_stages(fold, waiting)
+    return [*stages, *settlements(fold)]
+
+
+def is_suspended(fold: Fold, replica: int) -> bool:
+    """Whether the log suspended a replica, so that nothing that it sends is accepted."""
+    replicas = fold.machine.registry.replicas
+    return replica < len(replicas) and replicas[replica].suspended
 
 
 def accounts_with(fold: Fold, status: Status) -> list[int]:
@@ -40,35 +64,106 @@ def accounts_with(fold: Fold, status: Status) -> list[int]:
     return found
 
 
-def votes_for(engine: "EmbeddedEngine") -> list[CastVote]:
-    """A signed vote on every account that waits for one and is below maintenance margin now."""
-    fold = engine.fold
-    pending = accounts_with(fold, Status.BREACH_PENDING)[:ROWS_MAXIMUM]
-    if not pending or not fold.machine.registry.marks:
+def votes_for(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
+    """A signed vote on what waits for one at the last mark and has none of this replica yet.
+
+    That is every account that is below maintenance margin now, then every withdrawal asked for before that mark.
+    """
+    if not fold.machine.registry.marks:
         return []
-    rows = np.zeros(len(pending), ROW)
-    state, arrays = fold.machine.state, fold.machine.marked.arrays
-    for row, account in zip(rows, pending, strict=True):
-        equity, _, maintenance = totals_on(state, arrays, account)
-        row["account"], row["account_version"] = account, state.accounts[account, Account.VERSION]
-        row["a_equity"], row["a_maintenance"] = equity, maintenance
-        row["verdict"] = Verdict.BELOW if equity < maintenance else Verdict.BAND
-    rows["flags"] = FLAG_WITHOUT_B
-    below = rows[rows["verdict"] == Verdict.BELOW]
-    if not len(below):
+    rows: list[Row] = []
+    for row in _rows(fold, replica):
+        rows.append(row)
+        if len(rows) == ROWS_MAXIMUM:
+            break
+    if not rows:
         return []
     mark = fold.machine.registry.marks[-1]
     vote = Vote(
-        replica=engine.replica(),
+        replica=replica,
         logic_version=fold.machine.registry.logic,
         position=mark.position,
         chain_hash=mark.chain,
         state_root=bytes(HASH_LENGTH),
         price_id=mark.price_id,
         time=fold.time,
-        rows=below,
+        rows=np.array(rows, ROW),
     )
-    return [CastVote(sign_vote(vote, engine.private_key))]
+    return [CastVote(sign_vote(vote, key))]
+
+
+def _rows(fold: Fold, replica: int) -> Iterator[Row]:
+    yield from _rows_of_accounts(fold, replica)
+    # Without the second engine a release counts in a quorum of one only, so elsewhere it is not said.
+    if len(fold.machine.registry.replicas) <= 1:
+        yield from _rows_of_withdrawals(fold, replica)
+
+
+def _rows_of_accounts(fold: Fold, replica: int) -> Iterator[Row]:
+    machine = fold.machine
+    for account in accounts_with(fold, Status.BREACH_PENDING):
+        version = int(machine.state.accounts[account, Account.VERSION])
+        if _is_said(fold, machine.registry.ballots.get(account, {}), replica, version):
+            continue
+        equity, _, maintenance = totals_on(machine.state, machine.marked.arrays, account)
+        if quorum.is_short(equity, maintenance) and math.isfinite(equity) and math.isfinite(maintenance):
+            yield _row(account, Verdict.BELOW, FLAG_WITHOUT_B, version, equity, maintenance)
+
+
+def _rows_of_withdrawals(fold: Fold, replica: int) -> Iterator[Row]:
+    machine = fold.machine
+    mark = machine.registry.marks[-1]
+    for number, entry in sorted(machine.registry.withdrawals.items()):
+        said = machine.registry.releases.get(number, {})
+        if mark.position <= place_of(entry.command)[0]:
+            continue
+        word = Verdict.ABOVE if is_releasable(machine, entry) else Verdict.BAND
+        # A word against it only takes back what was said for it.
+        due = not _is_said(fold, said, replica, 0) if word is Verdict.ABOVE else bool(said)
+        equity, initial = margin_of(machine.state, machine.marked.arrays, entry.account)
+        if due and math.isfinite(equity) and math.isfinite(initial):
+            yield _row(number, word, FLAG_WITHOUT_B | FLAG_WITHDRAWAL, 0, equity, initial)
+
+
+def _row(subject: int, word: Verdict, flags: int, version: int, equity: float, margin: float) -> Row:
+    return (subject, int(word), flags, 0, version, equity, margin, 0.0, 0.0, 0, 0)
+
+
+def _is_said(fold: Fold, said: Mapping[int, Ballot], replica: int, version: int) -> bool:
+    """Whether the state has a replica's word about the last mark, and it is still valid."""
+    ballot, mark = said.get(replica), fold.machine.registry.marks[-1]
+    if ballot is None:
+        return False
+    is_of_mark = (ballot.position, ballot.price_id, ballot.version) == (mark.position, mark.price_id, version)
+    return is_of_mark and fold.time - ballot.time <= quorum.BALLOT_LIFE
+
+
+def root_vote(fold: Fold, replica: int, key: bytes, checkpoint: Checkpoint) -> CastVote:
+    """A replica's signed word on the state root that it took at a checkpoint."""
+    vote = Vote(
+        replica=replica,
+        logic_version=fold.machine.registry.logic,
+        position=checkpoint.position,
+        chain_hash=checkpoint.chain,
+        state_root=checkpoint.root,
+        price_id=fold.price_id,
+        time=fold.time,
+        rows=np.empty(0, ROW),
+    )
+    return CastVote(sign_vote(vote, key))
+
+
+def root_votes(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
+    """A vote on each root that this process took at a checkpoint which the log remembers, and has not said yet."""
+    registry = fold.machine.registry
+    if is_suspended(fold, replica):
+        return []
+    remembered = {(one.position, one.chain) for one in registry.checkpoints}
+    return [
+        root_vote(fold, replica, key, taken)
+        for taken in fold.checkpoints
+        if (taken.position, taken.chain) in remembered and replica not in registry.roots.get(taken.position, {})
+    ]
 
 
 def settlements(fold: Fold) -> list[Settle]:

@@ -32,7 +32,7 @@ from holdfast.domain.outcomes import command_id, place_of
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.errors import FullError, LockedError, LogError, ReadOnlyError
-from holdfast.log.protocol import Log
+from holdfast.log.protocol import GroupLog, Log
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
 from holdfast.replica.decisions import decisions
@@ -94,7 +94,7 @@ class EmbeddedEngine:
 
     def __init__(
         self,
-        log: Log,
+        log: GroupLog,
         *,
         folder: Path | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -120,6 +120,7 @@ class EmbeddedEngine:
         self._lock = threading.RLock()
         self._failure = ""
         self._key = files.key_of(folder)
+        self._public_key = public_key_of(self._key)
         self._fold, self.names, snapshot, passed_over = self._loaded(watch)
         first = self._fold.position
         self._replay()
@@ -197,11 +198,18 @@ class EmbeddedEngine:
     def replica(self) -> int:
         """The number of this engine's replica, which is defined if the log does not know its key."""
         with self._lock:
-            key = public_key_of(self._key)
-            for number, known in enumerate(self.fold.machine.registry.replicas):
-                if known.public_key == key:
-                    return number
-            return self._defined(DefineReplica(REPLICA_NAME, key))
+            number, replicas = self._number(), self.fold.machine.registry.replicas
+            if number < len(replicas) and replicas[number].public_key == self._public_key:
+                return number
+            return self._defined(DefineReplica(REPLICA_NAME, self._public_key))
+
+    def _number(self) -> int:
+        """The number of this engine's replica: under its key, else the one that defining it will give."""
+        replicas = self.fold.machine.registry.replicas
+        keys, names = [known.public_key for known in replicas], [known.name for known in replicas]
+        if self._public_key in keys:
+            return keys.index(self._public_key)
+        return names.index(REPLICA_NAME) if REPLICA_NAME in names else len(replicas)
 
     def source(self, name: str) -> int:
         """The number of a price source, which is defined if the log does not know it."""
@@ -223,7 +231,7 @@ class EmbeddedEngine:
         done: list[Answer] = []
         with self._lock:
             for _ in range(DECISION_ROUNDS_MAXIMUM):
-                commands = decisions(self)
+                commands = decisions(self.fold, self._number(), self._key)
                 if not commands:
                     break
                 number = self.replica()
@@ -396,8 +404,8 @@ class EmbeddedEngine:
 
     def _set_aside(self, position: int) -> bytes:
         """Sign a quarantine of the frame that is next, as the replica that the log knows by this engine's key."""
-        key = public_key_of(self._key)
-        numbers = [n for n, known in enumerate(self._fold.machine.registry.replicas) if known.public_key == key]
+        replicas = self._fold.machine.registry.replicas
+        numbers = [n for n, known in enumerate(replicas) if known.public_key == self._public_key]
         if not numbers:
             advice = "no replica is defined there that could sign a quarantine of it; see docs/how-to/repair-a-log.md"
             raise ReplayError(f"position {position} of the log", "kills the process again and again", advice)

@@ -25,7 +25,7 @@ from holdfast.domain.parameters import AnyParameters
 from holdfast.domain.reading import located
 from holdfast.domain.units import NANOSECONDS_PER_DAY, format_time
 from holdfast.log.memory import MemoryLog
-from holdfast.log.protocol import Log
+from holdfast.log.protocol import GroupLog
 from holdfast.log.sqlite import SqliteLog
 from holdfast.margin.calculation import Margin, calculate
 from holdfast.replica import requests, views
@@ -55,7 +55,7 @@ class Engine:
     contracts and models are named, or given by number.
     """
 
-    def __init__(self, log: str | os.PathLike[str] | Log | None = None) -> None:
+    def __init__(self, log: str | os.PathLike[str] | GroupLog | None = None) -> None:
         """Open an engine.
 
         Args:

@@ -70,6 +70,7 @@ COUNTS: Mapping[Reason, tuple[Count, Count]] = {
     Reason.REPLICA_UNKNOWN: (_NUMBER, _N),
     Reason.VERSION_UNKNOWN: (_NUMBER, _NUMBER),
     Reason.LEASE_HELD: (Count.INSTANT, _N),
+    Reason.REPLICA_SUSPENDED: (_NUMBER, _N),
     Reason.QUANTITY_INVALID: (_STEPS, _N),
     Reason.INITIAL_MARGIN: (Count.NUMERAIRE, _STEPS),
     Reason.INITIAL_MARGIN_OTHER: (Count.NUMERAIRE, _STEPS),
@@ -108,6 +109,7 @@ TEXTS: Mapping[Reason, tuple[str, ...]] = {
     Reason.REPLICA_UNKNOWN: ("there is no such replica",),
     Reason.VERSION_UNKNOWN: ("this program has no logic version {limit}", "it has up to {passes}"),
     Reason.LEASE_HELD: ("another replica holds this role", "until {limit}"),
+    Reason.REPLICA_SUSPENDED: ("replica {limit} is suspended, as its state is not that of the majority",),
     Reason.QUANTITY_INVALID: ("the quantity must not be 0 or of the wrong sign", "and at most {limit} {unit}"),
     Reason.PRICE_INVALID: ("{item} cannot have this price; give one above 0",),
     Reason.LEDGER_LIMIT: ("an amount would no longer fit in the ledger; make it smaller",),
@@ -141,6 +143,7 @@ TEXTS: Mapping[Reason, tuple[str, ...]] = {
     Reason.CLOCK_BACKWARDS: ("the clock said {limit} before", "{passes} is the earliest that would pass"),
     Reason.TOO_EARLY: ("{item} expires in {limit}",),
     Reason.PRICES_STALE: ("fresh prices come from {limit} sources", "{passes} are needed", "post prices, then repeat"),
+    Reason.TABLE_IMPOSSIBLE: ("no risk table can be built from the prices of {item}", "{detail}"),
     Reason.ALREADY_DEFINED: ("it is defined already", "its number is {limit}"),
     Reason.DEFINITION_INVALID: ("the definition cannot be used", "{detail}"),
     Reason.VOTE_INVALID: ("the vote cannot be used", "{detail}"),
@@ -150,6 +153,7 @@ TEXTS: Mapping[Reason, tuple[str, ...]] = {
     Reason.PLAN_INCREASES: ("the plan would make a position larger",),
     Reason.NOT_RESERVED: ("nothing is reserved for this",),
     Reason.NOTHING_FILLED: ("no order on the book met the plan",),
+    Reason.DECISIONS_FROZEN: ("nothing that cannot be taken back begins while state roots differ", "{detail}"),
     Reason.INTERNAL: ("the engine erred on it; it was undone and recorded as an alarm", "{detail}"),
 }
 """The clauses of each reason's sentence. A clause is left out where a number or text of it is missing."""

@@ -1,16 +1,13 @@
-"""Accounts and their money: opening, models, deposits, withdrawals, funding, settlement (specs/ledger.md)."""
+"""Accounts and their money: opening, models, deposits, withdrawals, release (specs/ledger.md, specs/commands.md)."""
 
-import numpy as np
 from msgspec.structs import replace
 
 from holdfast.core import ledger
-from holdfast.core.book import cancel_on_item
 from holdfast.core.machine import Machine
 from holdfast.core.margins import margin_of, relabel
-from holdfast.core.marks import PRICE_DECIMALS_OF_INDEX, is_stale
+from holdfast.core.posting import missing, move, post_move, touch
 from holdfast.core.registry import Withdrawal
 from holdfast.core.state import (
-    FEES,
     INSURANCE,
     NONE,
     SYSTEM_ACCOUNTS,
@@ -20,7 +17,6 @@ from holdfast.core.state import (
     Counter,
     Form,
     Item,
-    Price,
     Role,
     Status,
     grown,
@@ -30,20 +26,14 @@ from holdfast.domain.commands import (
     CancelWithdrawal,
     ChooseModel,
     Deposit,
-    Funding,
     OpenAccount,
     ReleaseAccount,
     RequestWithdrawal,
-    Settle,
 )
-from holdfast.domain.instruments import Kind
 from holdfast.domain.reasons import Reason
-from holdfast.domain.units import LEDGER_MAXIMUM, Rounding, divide
+from holdfast.domain.units import LEDGER_MAXIMUM
 
-BILLION = 10**9
 ACCOUNTS_MAXIMUM = (1 << 32) - 1
-BEYOND = 4 * LEDGER_MAXIMUM
-"""An entry of this size is refused on every row: none holds more than LEDGER_MAXIMUM."""
 
 
 def open_account(machine: Machine, command: OpenAccount, _sender: Sender) -> Verdict:
@@ -98,18 +88,6 @@ def _put_under(machine: Machine, account: int, model: int) -> None:
     relabel(machine.state, account)
 
 
-def touch(machine: Machine, account: int) -> None:
-    """Give an account its next version."""
-    machine.state.accounts[account, Account.VERSION] += 1
-    machine.state.accounts[account, Account.DIRTY] = 1
-
-
-def missing(equity: float, initial: float) -> int:
-    """Missing equity in millionths of the numeraire, rounded up, as the hot loop gives it."""
-    units = np.ceil((initial - equity) * 1e6)
-    return int(min(units, LEDGER_MAXIMUM)) if units > 0.0 else 0
-
-
 def _client_account(machine: Machine, account: int) -> Reason:
     if not 0 <= account < int(machine.state.counters[Counter.ACCOUNTS]):
         return Reason.ACCOUNT_UNKNOWN
@@ -120,38 +98,6 @@ def _asset(machine: Machine, item: int) -> Reason:
     if not 0 <= item < len(machine.registry.items):
         return Reason.ITEM_UNKNOWN
     return Reason.ACCEPTED if machine.state.items[item, Item.FORM] == Form.ASSET else Reason.NOT_AN_ASSET
-
-
-def move(machine: Machine, item: int, amount: int, giver: int, taker: int) -> Reason:
-    """Move cash between two accounts: posted and committed, or not at all."""
-    reason = post_move(machine, item, amount, giver, taker)
-    if reason is Reason.ACCEPTED:
-        ledger.commit_entries(machine.state)
-    return reason
-
-
-def post_move(machine: Machine, item: int, amount: int, giver: int, taker: int) -> Reason:
-    """Move cash between two accounts, to be committed or undone by the caller if that was possible."""
-    machine.make_room()
-    enter(machine, giver, item, -amount, 0)
-    enter(machine, taker, item, amount, 0)
-    return Reason(int(ledger.post(machine.state)))
-
-
-def enter(machine: Machine, account: int, item: int, amount: int, cost: int) -> None:
-    """Write a journal entry; one that changes nothing is left out. The journal grows as needed."""
-    if amount == 0 and cost == 0:
-        return
-    # Whatever is beyond the limit is refused when it is posted; so it need only fit in the journal.
-    amount, cost = (max(-BEYOND, min(value, BEYOND)) for value in (amount, cost))
-    state = machine.state
-    n = int(state.counters[Counter.JOURNAL])
-    if n == len(state.journal):
-        longer = np.zeros((2 * n, state.journal.shape[1]), np.int64)
-        longer[:n] = state.journal
-        machine.state = state = state._replace(journal=longer)
-    state.journal[n] = account, item, amount, cost
-    state.counters[Counter.JOURNAL] = n + 1
 
 
 def deposit(machine: Machine, command: Deposit, _sender: Sender) -> Verdict:
@@ -232,137 +178,20 @@ def release_withdrawal(machine: Machine, number: int) -> Reason:
     return reason
 
 
+def is_releasable(machine: Machine, entry: Withdrawal) -> bool:
+    """Whether a reserved withdrawal may leave now: its account stands well without it, open orders included."""
+    if machine.state.accounts[entry.account, Account.STATUS] not in (Status.HEALTHY, Status.RESTRICTED):
+        return False
+    equity, initial = margin_of(machine.state, machine.marked.arrays, entry.account)
+    return bool(equity >= initial)
+
+
 def without_withdrawal(machine: Machine, number: int) -> None:
-    """Forget a withdrawal that is done."""
-    rest = {n: w for n, w in machine.registry.withdrawals.items() if n != number}
-    machine.registry = replace(machine.registry, withdrawals=rest)
-
-
-def holders(machine: Machine, item: int) -> list[list[int]]:
-    """(account, amount, cost) of every account with a row of the item, in order of accounts."""
-    found: list[list[int]] = ledger.holders_of(machine.state, item).tolist()
-    return found
-
-
-def funding(machine: Machine, command: Funding, _sender: Sender) -> Verdict:
-    """Longs pay shorts a fraction of a perpetual's notional; what rounding leaves goes to the fees."""
-    if not 0 <= command.item < len(machine.registry.items):
-        return refused(Reason.ITEM_UNKNOWN)
-    instrument = machine.registry.items[command.item].instrument
-    if instrument is None or instrument.kind is not Kind.PERPETUAL:
-        return refused(Reason.NOT_AN_INSTRUMENT, detail="funding is for perpetuals")
-    if abs(command.rate_ppb) > BILLION // 10:
-        return refused(Reason.VALUE_INVALID, BILLION // 10)
-    price = price_in_steps(machine, command.item)
-    if price is None:
-        return refused(Reason.NO_PRICE)
-    settlement = int(machine.state.items[command.item, Item.SETTLEMENT])
-    paid = 0
-    found = holders(machine, command.item)
-    machine.make_room(account for account, _, _ in found)
-    for account, lots, _ in found:
-        # |value| × rate with the sign of the position: a payer pays the rounding, a receiver does not get it.
-        notional = abs(cost_in_units(machine, command.item, lots, price))
-        owed = notional * command.rate_ppb * (1 if lots > 0 else -1)
-        amount = divide(owed, BILLION, Rounding.CEILING)
-        enter(machine, account, settlement, -amount, 0)
-        paid += amount
-    enter(machine, FEES, settlement, paid, 0)
-    return _post_all(machine)
-
-
-def _post_all(machine: Machine) -> Verdict:
-    reason = Reason(int(ledger.post(machine.state)))
-    if reason is not Reason.ACCEPTED:
-        return refused(reason)
-    ledger.commit_entries(machine.state)
-    return ACCEPTED
-
-
-def price_in_steps(machine: Machine, item: int) -> int | None:
-    """The frozen mark of a perpetual or future in its price steps, None without one."""
-    instrument = machine.registry.items[item].instrument
-    if instrument is None or instrument.underlying not in machine.marked.market.underlyings:
-        return None
-    marked = int(machine.state.prices[item, Price.MARKED])
-    if marked:
-        return marked
-    index = int(machine.state.prices[machine.registry.numbers[instrument.underlying], Price.MARKED])
-    return steps_of_index(machine, item, index)
-
-
-def steps_of_index(machine: Machine, item: int, index: int) -> int:
-    """An index in 1e-8 dollars as price steps of a contract, to the nearest, half to even."""
-    decimals = machine.registry.items[item].decimals
-    return max(1, divide(index * 10**decimals, 10**PRICE_DECIMALS_OF_INDEX, Rounding.HALF_EVEN))
-
-
-def cost_in_units(machine: Machine, item: int, lots: int, price: int, rounding: Rounding = Rounding.HALF_EVEN) -> int:
-    """What lots of a contract are worth at a price, as `ledger.cost_of`, in exact integers of any size."""
-    row = machine.state.items[item]
-    if row[Item.FORM] == Form.INVERSE:
-        return divide(-lots * int(row[Item.COST_NUMERATOR]), price, rounding)
-    return divide(lots * price * int(row[Item.COST_NUMERATOR]), int(row[Item.COST_DENOMINATOR]), rounding)
-
-
-def settle(machine: Machine, command: Settle, _sender: Sender) -> Verdict:
-    """Cash-settle an expired contract at its settlement average; the rows of everybody are closed."""
-    if not 0 <= command.item < len(machine.registry.items):
-        return refused(Reason.ITEM_UNKNOWN)
-    state, definition = machine.state, machine.registry.items[command.item]
-    instrument = definition.instrument
-    if instrument is None or instrument.expiry is None:
-        return refused(Reason.NOT_AN_INSTRUMENT, detail="only what expires is settled")
-    if not state.items[command.item, Item.OPEN]:
-        return refused(Reason.INSTRUMENT_CLOSED)
-    if instrument.expiry > int(state.counters[Counter.TIME]):
-        return refused(Reason.TOO_EARLY, instrument.expiry - int(state.counters[Counter.TIME]))
-    underlying = machine.registry.numbers[instrument.underlying]
-    count = int(state.prices[command.item, Price.SETTLEMENT_COUNT])
-    if count == 0 or is_stale(state, machine.registry, underlying):
-        return refused(Reason.PRICES_STALE, count)
-    index = divide(int(state.prices[command.item, Price.SETTLEMENT_SUM]), count, Rounding.HALF_EVEN)
-    return _settle_at(machine, command.item, index)
-
-
-def _settle_at(machine: Machine, item: int, index: int) -> Verdict:
-    """Close every row of a contract at an index, in 1e-8 dollars; `made` is the index."""
-    settlement = int(machine.state.items[item, Item.SETTLEMENT])
-    machine.make_room()
-    left = 0
-    for account, lots, cost in holders(machine, item):
-        value = settlement_value(machine, item, lots, index)
-        enter(machine, account, item, -lots, -cost)
-        enter(machine, account, settlement, value - cost, -cost)
-        left -= value
-    # The values of all sum to less than a unit per holder from 0; the fees take what rounding leaves.
-    enter(machine, FEES, settlement, left, 0)
-    verdict = _post_all(machine)
-    if verdict.reason is Reason.ACCEPTED:
-        cancel_on_item(machine.state, item)
-        machine.state.items[item, Item.OPEN] = 0
-        machine.refresh()
-        return Verdict(made=index)
-    return verdict
-
-
-def settlement_value(machine: Machine, item: int, lots: int, index: int) -> int:
-    """What lots of a contract are worth at settlement, settlement units, rounded down.
-
-    A future is worth its cost at the index. An option pays max(0, ±(index − strike)) dollars per coin: linear ones that
-    amount, inverse ones that amount ÷ index in coins.
-    """
-    definition = machine.registry.items[item]
-    instrument, row = definition.instrument, machine.state.items[item]
-    if instrument is None or instrument.kind is not Kind.OPTION:
-        return cost_in_units(machine, item, lots, steps_of_index(machine, item, index), Rounding.FLOOR)
-    scale = 10**PRICE_DECIMALS_OF_INDEX
-    strike = round(float(instrument.strike or 0.0) * scale)
-    payoff = max(0, index - strike if instrument.is_call else strike - index)
-    coins = lots * int(row[Item.MULTIPLIER])
-    decimals = machine.registry.items[int(row[Item.SETTLEMENT])].decimals
-    divisor = int(row[Item.DIVISOR]) * (index if instrument.inverse else scale)
-    return divide(coins * payoff * 10**decimals, divisor, Rounding.FLOOR)
+    """Forget a withdrawal that is done, and what was said of it."""
+    registry = machine.registry
+    rest = {n: w for n, w in registry.withdrawals.items() if n != number}
+    releases = {n: said for n, said in registry.releases.items() if n != number}
+    machine.registry = replace(registry, withdrawals=rest, releases=releases)
 
 
 def release_account(machine: Machine, command: ReleaseAccount, _sender: Sender) -> Verdict:
@@ -385,8 +214,6 @@ ROLES = {
     Deposit: (Role.OPERATOR,),
     RequestWithdrawal: _CLIENTS,
     CancelWithdrawal: _CLIENTS,
-    Funding: (Role.OPERATOR,),
-    Settle: (Role.OPERATOR, Role.REPLICA),
     ReleaseAccount: (Role.OPERATOR,),
 }
 HANDLERS = {
@@ -395,7 +222,5 @@ HANDLERS = {
     Deposit: deposit,
     RequestWithdrawal: request_withdrawal,
     CancelWithdrawal: cancel_withdrawal,
-    Funding: funding,
-    Settle: settle,
     ReleaseAccount: release_account,
 }

@@ -37,6 +37,7 @@ from holdfast.domain.instruments import Kind
 from holdfast.domain.names import is_asset_name, parse_instrument
 from holdfast.domain.parameters import AnyParameters
 from holdfast.domain.reasons import Reason
+from holdfast.domain.signatures import KEY_LENGTH, is_usable_key
 from holdfast.domain.units import LEDGER_MAXIMUM
 
 MASK_BITS = 62
@@ -44,6 +45,8 @@ DECIMALS_MAXIMUM = 18
 LOT_MANTISSA_MAXIMUM = 100
 LOT_MAXIMUM = 10**8
 NUMERATOR_MAXIMUM = 10**17
+RULES_MAXIMUM = {"sources_minimum": SOURCES_MAXIMUM, "witness_shortfall_ppm": 1_000_000}
+"""Of rules that have another than LEDGER_MAXIMUM."""
 LISTED_MAXIMUM = 1_000
 """Accounts listed in a refusal; how many there are is said besides."""
 
@@ -260,8 +263,9 @@ def define_source(machine: Machine, command: DefineSource, _sender: Sender) -> V
 
 def define_replica(machine: Machine, command: DefineReplica, _sender: Sender) -> Verdict:
     """Define a replica, or give a known one another key or region."""
-    if len(command.public_key) != 32:
-        return refused(Reason.DEFINITION_INVALID, len(command.public_key), 32)
+    if not is_usable_key(command.public_key):
+        detail = f"give an Ed25519 public key: {KEY_LENGTH} bytes, canonical, not of small order"
+        return refused(Reason.DEFINITION_INVALID, len(command.public_key), KEY_LENGTH, detail)
     replicas = list(machine.registry.replicas)
     for number, known in enumerate(replicas):
         if known.name == command.name:
@@ -275,13 +279,10 @@ def define_replica(machine: Machine, command: DefineReplica, _sender: Sender) ->
 
 def set_rules(machine: Machine, command: SetRules, _sender: Sender) -> Verdict:
     """Change how quotes become prices and clocks time."""
-    positive = ("age_maximum", "sources_minimum", "outlier_ppm", "mark_interval", "mark_threshold_ppm", "step_maximum")
-    if any(not 0 < getattr(command, field) <= LEDGER_MAXIMUM for field in (*positive, "live_ticks")):
-        return refused(Reason.DEFINITION_INVALID)
-    if command.sources_minimum > SOURCES_MAXIMUM:
-        return refused(Reason.DEFINITION_INVALID)
-    if any(not 0 <= getattr(command, field) <= LEDGER_MAXIMUM for field in ("ahead_maximum", "checkpoint_frames")):
-        return refused(Reason.DEFINITION_INVALID)
+    for field in command.__struct_fields__:
+        least = 0 if field in ("ahead_maximum", "checkpoint_frames") else 1
+        if not least <= getattr(command, field) <= RULES_MAXIMUM.get(field, LEDGER_MAXIMUM):
+            return refused(Reason.DEFINITION_INVALID)
     machine.registry = replace(machine.registry, rules=command)
     copy_rules(machine)
     return ACCEPTED

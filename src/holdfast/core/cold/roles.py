@@ -1,21 +1,24 @@
 """Decisions of replicas: votes, leases, quarantine (specs/quorum.md)."""
 
-from collections.abc import Mapping
+import hashlib
 from typing import Any
 
 from msgspec.structs import replace
 
 from holdfast.core import quorum
 from holdfast.core.book import cancel_all_of
-from holdfast.core.cold.accounts import release_withdrawal, touch
+from holdfast.core.cold import checkpoints
+from holdfast.core.cold.accounts import is_releasable, release_withdrawal
 from holdfast.core.machine import Machine
 from holdfast.core.margins import totals_on
-from holdfast.core.registry import Alarm, Ballot, Lease, with_alarm
+from holdfast.core.posting import touch
+from holdfast.core.registry import QUARANTINES_OPEN_MAXIMUM, Alarm, Ballot, Lease, OpenQuarantine, with_alarm
 from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter, Role, Status
-from holdfast.core.verdict import ACCEPTED, Sender, Verdict, refused
+from holdfast.core.verdict import Sender, Verdict, refused
 from holdfast.domain.commands import CastVote, QuarantineCommand, TakeLease
 from holdfast.domain.errors import InputError
-from holdfast.domain.quarantines import QuarantineError, verify_quarantine
+from holdfast.domain.outcomes import place_of
+from holdfast.domain.quarantines import Quarantine, QuarantineError, quarantine_statement, verify_quarantine
 from holdfast.domain.reasons import Reason
 from holdfast.domain.votes import (
     FLAG_WITHDRAWAL,
@@ -34,7 +37,10 @@ LEASE_MAXIMUM = 600 * 10**9
 
 
 def cast_vote(machine: Machine, command: CastVote, sender: Sender) -> Verdict:
-    """Count a replica's signed batch; `made` is how many accounts and withdrawals it decided, `limit` rows ignored."""
+    """Count a replica's signed batch; `made` is how many accounts and withdrawals it decided, `limit` rows ignored.
+
+    One without rows about a checkpoint is its word on the state root there (`checkpoints.count_root`).
+    """
     replicas = machine.registry.replicas
     try:
         replica = decode_vote(command.vote).replica
@@ -45,12 +51,17 @@ def cast_vote(machine: Machine, command: CastVote, sender: Sender) -> Verdict:
         return refused(Reason.VOTE_INVALID, detail=str(error))
     if vote.logic_version != machine.registry.logic:
         return refused(Reason.VERSION_UNKNOWN, vote.logic_version, machine.registry.logic)
+    if not len(vote.rows) and checkpoints.is_remembered(machine.registry, vote):
+        return checkpoints.count_root(machine, vote, sender.command)
     if not _is_known_mark(machine, vote):
         return refused(Reason.VOTE_MISMATCH, vote.position)
     decided, ignored = 0, 0
+    registry, held = machine.registry, checkpoints.is_held(machine.registry)
+    # Maps of this command's own, so that its rows may change them: a copy for each row would cost their square.
+    machine.registry = replace(registry, ballots=dict(registry.ballots), releases=dict(registry.releases))
     for row in vote.rows:
         count = _withdrawal_row if int(row["flags"]) & FLAG_WITHDRAWAL else _account_row
-        result = count(machine, vote, row)
+        result = count(machine, vote, row, held=held)
         decided += result is True
         ignored += result is None
     return Verdict(made=decided, limit=ignored)
@@ -67,20 +78,24 @@ def _is_known_mark(machine: Machine, vote: Vote) -> bool:
 def _ballot(machine: Machine, vote: Vote, row: Any) -> Ballot:
     now = int(machine.state.counters[Counter.TIME])
     with_b = not int(row["flags"]) & FLAG_WITHOUT_B
-    return Ballot(int(row["account_version"]), vote.position, vote.price_id, now, with_b)
+    return Ballot(int(row["account_version"]), vote.position, vote.price_id, now, with_b, _is_beyond(machine, row))
 
 
-def _with_ballot(
-    ballots: Mapping[int, dict[int, Ballot]], subject: int, replica: int, ballot: Ballot
-) -> dict[int, dict[int, Ballot]]:
-    return dict(ballots) | {subject: ballots.get(subject, {}) | {replica: ballot}}
+def _is_beyond(machine: Machine, row: Any) -> bool:
+    """Whether a row without the second engine speaks of an account that is beyond the wider shortfall."""
+    if int(row["flags"]) != FLAG_WITHOUT_B:
+        return False
+    shortfall = machine.registry.rules.witness_shortfall_ppm
+    return quorum.is_short(float(row["a_equity"]), float(row["a_maintenance"]), shortfall)
 
 
-def _without(ballots: Mapping[int, dict[int, Ballot]], subject: int) -> dict[int, dict[int, Ballot]]:
-    return {key: value for key, value in ballots.items() if key != subject}
+def _enter(ballots: dict[int, dict[int, Ballot]], subject: int, replica: int, ballot: Ballot) -> dict[int, Ballot]:
+    """Put a ballot in the place of the replica's former one; all those about its subject."""
+    ballots[subject] = ballots.get(subject, {}) | {replica: ballot}
+    return ballots[subject]
 
 
-def _account_row(machine: Machine, vote: Vote, row: Any) -> bool | None:
+def _account_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bool | None:
     """Count a row about an account: True where it began a liquidation, None where it was ignored."""
     account, word = int(row["account"]), Word(int(row["verdict"]))
     state, registry = machine.state, machine.registry
@@ -94,13 +109,13 @@ def _account_row(machine: Machine, vote: Vote, row: Any) -> bool | None:
         return False
     if word is Word.BAND:
         return False
-    ballots = _with_ballot(registry.ballots, account, vote.replica, _ballot(machine, vote, row))
-    machine.registry = replace(registry, ballots=ballots)
+    said = _enter(registry.ballots, account, vote.replica, _ballot(machine, vote, row))
     version, now = int(state.accounts[account, Account.VERSION]), int(state.counters[Counter.TIME])
-    if not quorum.reached(ballots[account], registry.replicas, version, now):
+    if held or not quorum.reached(said, registry.replicas, version, now):
         return False
-    machine.registry = replace(machine.registry, ballots=_without(ballots, account))
-    return begin_liquidation(machine, account)
+    del registry.ballots[account]
+    wider = quorum.needs_wider(said, registry.replicas, version, now)
+    return begin_liquidation(machine, account, registry.rules.witness_shortfall_ppm if wider else 0)
 
 
 def _freeze(machine: Machine, account: int, vote: Vote) -> None:
@@ -108,15 +123,15 @@ def _freeze(machine: Machine, account: int, vote: Vote) -> None:
     machine.state.accounts[account, Account.STATUS] = Status.FROZEN
     machine.state.accounts[account, Account.DIRTY] = 1
     text = f"replica {vote.replica} finds account {account} above maintenance at price id {vote.price_id}"
-    machine.registry = replace(machine.registry, ballots=_without(machine.registry.ballots, account))
+    machine.registry.ballots.pop(account, None)
     machine.registry = with_alarm(machine.registry, Alarm(0, "disagreement", text))
 
 
-def begin_liquidation(machine: Machine, account: int) -> bool:
-    """Look again, at the state as it is now; only an account that is still below is liquidated."""
+def begin_liquidation(machine: Machine, account: int, shortfall_ppm: int) -> bool:
+    """Look again, at the state as it is now; only an account that is still below, by so much, is liquidated."""
     state = machine.state
     equity, _, maintenance = totals_on(state, machine.marked.arrays, account)
-    if not equity < maintenance:
+    if not quorum.is_short(equity, maintenance, shortfall_ppm):
         return False
     cancel_all_of(state, account)
     state.accounts[account, Account.STATUS] = Status.LIQUIDATING
@@ -124,21 +139,23 @@ def begin_liquidation(machine: Machine, account: int) -> bool:
     return True
 
 
-def _withdrawal_row(machine: Machine, vote: Vote, row: Any) -> bool | None:
+def _withdrawal_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bool | None:
     """Count a row about a withdrawal: ABOVE says that it may leave; True where that released it."""
     number, registry = int(row["account"]), machine.registry
-    if number not in registry.withdrawals:
+    entry = registry.withdrawals.get(number)
+    if entry is None or vote.position <= place_of(entry.command)[0]:
         return None
     if Word(int(row["verdict"])) is not Word.ABOVE:
-        machine.registry = replace(registry, releases=_without(registry.releases, number))
+        registry.releases.pop(number, None)
         return False
-    releases = _with_ballot(registry.releases, number, vote.replica, _ballot(machine, vote, row))
-    machine.registry = replace(registry, releases=releases)
+    said = _enter(registry.releases, number, vote.replica, _ballot(machine, vote, row))
     now = int(machine.state.counters[Counter.TIME])
     # A reserved amount has left the account already, so no version of it can make the ballot old.
-    if not quorum.reached(releases[number], registry.replicas, int(row["account_version"]), now):
+    if held or not quorum.reached(said, registry.replicas, int(row["account_version"]), now):
         return False
-    machine.registry = replace(machine.registry, releases=_without(releases, number))
+    if not is_releasable(machine, entry):
+        del registry.releases[number]
+        return False
     return release_withdrawal(machine, number) is Reason.ACCEPTED
 
 
@@ -159,16 +176,35 @@ def take_lease(machine: Machine, command: TakeLease, sender: Sender) -> Verdict:
 
 
 def quarantine(machine: Machine, command: QuarantineCommand, _sender: Sender) -> Verdict:
-    """Record a quarantine. It took effect before, when the fold met its subject (`core.fold`)."""
-    keys = {number: replica.public_key for number, replica in enumerate(machine.registry.replicas)}
+    """Collect signatures under a quarantine, and record it when they are a majority's; then `made` is 1.
+
+    It takes effect apart from this: the fold skips its subject by the signatures that it knows when it meets it
+    (`core.fold`). `limit` is how many have signed, `passes` how many are needed.
+    """
+    registry = machine.registry
     try:
-        statement = verify_quarantine(command.quarantine, keys)
+        statement = verify_quarantine(command.quarantine, quorum.keys_of(registry.replicas))
     except (QuarantineError, InputError) as error:
         return refused(Reason.VOTE_INVALID, detail=str(error))
-    if not quorum.majority(len(statement.signatures), machine.registry.replicas):
-        return refused(Reason.VOTE_MISMATCH, len(statement.signatures), len(keys) // 2 + 1)
-    machine.registry = replace(machine.registry, quarantined=machine.registry.quarantined | {statement.position})
-    return ACCEPTED
+    needed = len(registry.replicas) // 2 + 1
+    if statement.position in registry.quarantined:
+        return Verdict(limit=needed, passes=needed)
+    signed = _with_signatures(machine, statement)
+    others = tuple(one for one in registry.quarantines if one.digest != signed.digest)
+    if not quorum.majority(len(signed.replicas), registry.replicas):
+        machine.registry = replace(registry, quarantines=(*others, signed)[-QUARANTINES_OPEN_MAXIMUM:])
+        return Verdict(limit=len(signed.replicas), passes=needed)
+    quarantined = registry.quarantined | {statement.position}
+    machine.registry = replace(registry, quarantines=others, quarantined=quarantined)
+    return Verdict(made=1, limit=len(signed.replicas), passes=needed)
+
+
+def _with_signatures(machine: Machine, statement: Quarantine) -> OpenQuarantine:
+    """Who has signed a statement in this log so far and still may, with those who sign it now."""
+    digest = hashlib.sha256(quarantine_statement(statement)).digest()
+    before = {n for one in machine.registry.quarantines if one.digest == digest for n in one.replicas}
+    signed = before | {replica for replica, _ in statement.signatures}
+    return OpenQuarantine(digest, tuple(sorted(signed & quorum.keys_of(machine.registry.replicas).keys())))
 
 
 ROLES = {CastVote: (Role.REPLICA,), TakeLease: (Role.REPLICA,), QuarantineCommand: (Role.REPLICA, Role.OPERATOR)}

@@ -9,7 +9,7 @@ from holdfast.core.cold.definitions import activate_pending
 from holdfast.core.machine import Machine
 from holdfast.core.marks import is_stale
 from holdfast.core.quotes import renew_prices
-from holdfast.core.registry import Alarm, with_alarm
+from holdfast.core.registry import Alarm, Registry, Replica, with_alarm
 from holdfast.core.state import Counter, Form, Item, Price, Role
 from holdfast.core.verdict import ACCEPTED, Sender, Verdict, refused
 from holdfast.domain.commands import Mark, Tick
@@ -44,9 +44,7 @@ def tick(machine: Machine, command: Tick, sender: Sender) -> Verdict:
 def advance(machine: Machine) -> None:
     """Move logical time to the lower median of the live replicas' clocks, at most one step, and do what is due."""
     registry, counters = machine.registry, machine.state.counters
-    live = sorted(
-        r.clock for r in registry.replicas if r.ticked and registry.ticks - r.ticked < registry.rules.live_ticks
-    )
+    live = sorted(r.clock for r in registry.replicas if is_live(registry, r))
     now = int(counters[Counter.TIME])
     target = live[(len(live) - 1) // 2]
     then = target if now == 0 else max(now, min(target, now + registry.rules.step_maximum))
@@ -57,6 +55,12 @@ def advance(machine: Machine) -> None:
         # Once per advance, so that no replica gives an index more weight by ticking more often.
         _average(machine)
     _mark_what_is_due(machine, now, then)
+
+
+def is_live(registry: Registry, replica: Replica) -> bool:
+    """Whether a replica ticked within the latest ticks and is not suspended."""
+    recent = registry.ticks - replica.ticked < registry.rules.live_ticks
+    return bool(replica.ticked) and recent and not replica.suspended
 
 
 def _average(machine: Machine) -> None:
@@ -112,9 +116,11 @@ def mark(machine: Machine, command: Mark, _sender: Sender) -> Verdict:
         return refused(Reason.NOT_AN_ASSET)
     if not int(machine.state.prices[command.item, Price.CURRENT]):
         return refused(Reason.NO_PRICE)
-    if not mark_fresh(machine, (command.item,)):
+    if is_stale(machine.state, machine.registry, command.item):
         fresh = int(machine.state.prices[command.item, Price.FRESH])
         return refused(Reason.PRICES_STALE, fresh, machine.registry.rules.sources_minimum)
+    if not mark_fresh(machine, (command.item,)):
+        return refused(Reason.TABLE_IMPOSSIBLE, detail=machine.registry.alarms[-1].text)
     return ACCEPTED._replace(made=int(machine.state.counters[Counter.PRICE_ID]))
 
 

@@ -35,8 +35,3 @@ _TABLE: dict[Status, tuple[Status, Status, Status, Status]] = {
 
 MOVES = np.array([_TABLE[status] for status in Status], np.int64)
 """[status, zone] the next status at a mark."""
-
-
-def next_status(status: Status, zone: Zone) -> Status:
-    """The status of an account after a mark."""
-    return _TABLE[status][zone]

@@ -11,13 +11,14 @@ Specification: specs/liquidation.md.
 
 import numpy as np
 
-from holdfast.core.cold.accounts import touch
+from holdfast.core.cold.checkpoints import is_held
 from holdfast.core.ledger import amounts_of
 from holdfast.core.liquidation.execution import fill_on_book
 from holdfast.core.liquidation.takeover import Takeover, take_over
 from holdfast.core.machine import Machine
 from holdfast.core.margins import totals_on
 from holdfast.core.marks import is_stale
+from holdfast.core.posting import touch
 from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter, Item, Role, Status
 from holdfast.core.verdict import Sender, Verdict, refused
 from holdfast.domain.commands import Liquidate
@@ -67,6 +68,8 @@ def _check(machine: Machine, command: Liquidate) -> tuple[Reason, int]:
         return Reason.NOT_LIQUIDATING, int(row[Account.STATUS])
     if int(row[Account.VERSION]) != command.version:
         return Reason.PLAN_OUTDATED, int(row[Account.VERSION])
+    if is_held(machine.registry):
+        return Reason.DECISIONS_FROZEN, 0
     for item in _rows_of_contracts(machine, account):
         if is_stale(state, machine.registry, int(state.items[item, Item.UNDERLYING])):
             return Reason.PRICES_STALE, item

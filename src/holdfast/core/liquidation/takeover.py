@@ -19,11 +19,11 @@ import numpy as np
 
 from holdfast.core import ledger
 from holdfast.core.book import cancel_all_of
-from holdfast.core.cold.accounts import enter
 from holdfast.core.ledger import amounts_of
 from holdfast.core.liquidation.ranking import candidates, positive_cash
 from holdfast.core.machine import Machine
 from holdfast.core.margins import totals_on
+from holdfast.core.posting import enter, post_all
 from holdfast.core.registry import Alarm, with_alarm
 from holdfast.core.state import INSURANCE, Account, Form, Item
 from holdfast.domain.errors import invariant
@@ -106,7 +106,7 @@ def _move_everything(machine: Machine, account: int, *, forced: bool) -> bool:
         else:
             _enter_side(machine, account, item, -amount, -cost)
             _enter_side(machine, INSURANCE, item, amount, cost)
-    if Reason(int(ledger.post(machine.state))) is not Reason.ACCEPTED:
+    if post_all(machine) is not Reason.ACCEPTED:
         return False
     equity, _, maintenance = _totals(machine, INSURANCE)
     if not forced and not equity >= maintenance:
@@ -181,7 +181,7 @@ def _close_against(machine: Machine, account: int, other: int, item: int, lots: 
     machine.make_room()
     _enter_side(machine, account, item, -lots, -worth)
     _enter_side(machine, other, item, lots, worth)
-    if Reason(int(ledger.post(machine.state))) is not Reason.ACCEPTED:
+    if post_all(machine) is not Reason.ACCEPTED:
         return False
     equity, _, maintenance = _totals(machine, other)
     if not equity >= maintenance:
@@ -211,7 +211,7 @@ def share_losses(machine: Machine) -> int:
         part = divide(cash * fraction, MICRO**2, Rounding.CEILING)
         enter(machine, account, item, -part, 0)
         enter(machine, INSURANCE, item, part, 0)
-    reason = Reason(int(ledger.post(machine.state)))
+    reason = post_all(machine)
     invariant(reason is Reason.ACCEPTED, f"the sharing of a loss was refused: {reason.name}")
     ledger.commit_entries(machine.state)
     text = f"{short:.2f} of losses were shared by {len({a for a, _, _ in balances})} accounts"

@@ -28,6 +28,7 @@ from holdfast.domain.outcomes import place_of
 from holdfast.domain.signatures import public_key_of
 from holdfast.domain.snapshots import PartContent, SnapshotHeader
 from holdfast.replica.directory import Directory
+from holdfast.replica.gateway import FRAME_LENGTH_TARGET
 from holdfast.replica.names import AccountNames
 from holdfast.replica.node import reads
 from holdfast.replica.node.entrance import Entrance
@@ -73,10 +74,12 @@ class Settings(NamedTuple):
     Attributes:
         tick_interval_s: Between its clocks in the log.
         snapshot_interval_s: Between its snapshots; 0 for none.
+        frame_length: Bytes at which a frame is cut.
     """
 
     tick_interval_s: float = 0.25
     snapshot_interval_s: float = 60.0
+    frame_length: int = FRAME_LENGTH_TARGET
 
 
 class SnapshotDue(NamedTuple):
@@ -139,7 +142,7 @@ class Node:
         if self._outbox is None:
             session = self._entrance.seen(message_id, applied.outcomes, now)
             if session is not None:
-                self._outbox = Outbox(self.identity.nonce, session)
+                self._outbox = Outbox(self.identity.nonce, session, length_target=self._settings.frame_length)
         elif int.from_bytes(frame[_GATEWAY], "little") == self._outbox.session:
             number = int.from_bytes(frame[_NUMBER], "little")
             self._outbox.seen(number, position, applied.outcomes, applied.details, now)

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from holdfast.core import quorum, sessions
+from holdfast.core.cold.checkpoints import is_held
 from holdfast.core.fold import Fold
 from holdfast.core.state import NONE, SYSTEM_ACCOUNTS, Account, Session
 from holdfast.domain.errors import InputError
@@ -46,8 +47,8 @@ def degraded(fold: Fold) -> tuple[str, ...]:
         if len(live) < len(registry.replicas):
             out.append(f"{len(live)} of {len(registry.replicas)} replicas are live")
         out.append("no second engine: liquidations only beyond a wider shortfall")
-    if registry.frozen:
-        out.append("frozen: the replicas do not agree on the state")
+    if is_held(registry):
+        out.append("decisions are held: the replicas do not agree on the state")
     return tuple(out)
 
 

@@ -68,9 +68,11 @@ class Speaker:
             self._decide(fold, outbox)
 
     def next_at(self, fold: Fold) -> float:
-        """When something is to be said next."""
+        """When something is to be said next; never, as far as that waits for what was said before."""
+        if self._session is None and OPENING in self._under_way:
+            return float("inf")
         looked = fold.position == self._looked_at
-        tick = self._ticked_at + self._interval_s
+        tick = float("inf") if CLOCK in self._under_way else self._ticked_at + self._interval_s
         return tick if looked else min(tick, self._decided_at + DECISION_INTERVAL_S)
 
     def answered(self, resolved: Resolved) -> None:
