@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast import examples
+    from holdfast.client.asynchronous import AsyncClient
+    from holdfast.client.synchronous import Client
     from holdfast.domain.errors import HoldfastError, InputError
     from holdfast.domain.instruments import Instrument, Kind
     from holdfast.domain.market import Expiry, Market, Price, Underlying
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncClient": "client.asynchronous",
+    "Client": "client.synchronous",
     "Engine": "replica.engine",
     "Expiry": "domain.market",
     "Explanation": "margin.report",
@@ -61,6 +65,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Engine",
     "Expiry",
     "Explanation",

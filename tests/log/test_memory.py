@@ -1,15 +1,15 @@
 """The log in memory against the suite of all logs."""
 
 import pytest
-from conformance import LogConformance, chain
+from conformance import GroupConformance, chain
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.log.memory import MemoryLog
-from holdfast.log.protocol import Log
+from holdfast.log.protocol import GroupLog
 
 
-class TestMemoryLog(LogConformance):
+class TestMemoryLog(GroupConformance):
     @pytest.fixture
     def log(self):
         with MemoryLog() as log:
@@ -19,7 +19,7 @@ class TestMemoryLog(LogConformance):
 @pytest.mark.criterion("LOG-1", "LOG-5")
 @given(st.lists(st.lists(st.binary(min_size=1, max_size=50), max_size=4), max_size=6))
 def test_any_groups(groups):
-    log: Log = MemoryLog()
+    log: GroupLog = MemoryLog()
     frames = []
     for group in groups:
         assert log.append_group(group) == range(len(frames), len(frames) + len(group))

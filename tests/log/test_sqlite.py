@@ -7,24 +7,24 @@ import subprocess
 import sys
 
 import pytest
-from conformance import LogConformance, chain
+from conformance import GroupConformance, chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.log import errors, side_file
-from holdfast.log.protocol import Log
+from holdfast.log.protocol import GroupLog
 from holdfast.log.sqlite import SqliteLog
 from holdfast.log.sqlite_errors import error_of_sqlite
 
 
-class TestSqliteLog(LogConformance):
+class TestSqliteLog(GroupConformance):
     @pytest.fixture
     def log(self, tmp_path):
         with SqliteLog(tmp_path / "log") as log:
             yield log
 
 
-class TestSqliteLogReopened(LogConformance):
+class TestSqliteLogReopened(GroupConformance):
     """The same promises by a log that was made before."""
 
     @pytest.fixture
@@ -58,7 +58,7 @@ def test_any_groups_and_reopening(tmp_path_factory, groups):
     path = tmp_path_factory.mktemp("groups") / "log"
     frames = []
     for group in groups:
-        log: Log = SqliteLog(path)
+        log: GroupLog = SqliteLog(path)
         with log:
             assert log.append_group(group) == range(len(frames), len(frames) + len(group))
         frames += group
@@ -321,6 +321,13 @@ def test_exit_codes():
         errors.MissingLogError: 16,
         errors.StorageError: 17,
         errors.ClosedError: 18,
+        errors.AmnesiaError: 50,
+        errors.RecreatedError: 51,
+        errors.ForkedError: 52,
+        errors.GapError: 53,
+        errors.UnavailableError: 54,
+        errors.AccessError: 55,
+        errors.ForeignStreamError: 56,
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert set(errors.LogError.__subclasses__()) == set(codes) - {errors.LogError}

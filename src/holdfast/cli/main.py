@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli import cluster, replica
 from holdfast.cli.bench import bench
 from holdfast.cli.conformance import conformance
 from holdfast.cli.inspect import inspect
 from holdfast.cli.margin import margin, models
 from holdfast.cli.replay import replay
+from holdfast.cli.simulation import sim
 from holdfast.cli.terminal import INTERRUPTED
 
 app = typer.Typer(
@@ -44,6 +46,9 @@ app.command()(conformance)
 app.command()(bench)
 app.command()(replay)
 app.command()(inspect)
+app.command()(sim)
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(replica.app, name="replica")
 
 
 def main() -> None:

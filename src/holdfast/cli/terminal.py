@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from holdfast.cluster.errors import ClusterError
 from holdfast.domain.errors import InputError, MissingLibraryError
 from holdfast.log.errors import LogError
 from holdfast.replica.errors import EngineError
@@ -54,7 +55,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except (InputError, MissingLibraryError) as error:
             _fail(str(error))
-        except (LogError, EngineError) as error:
+        except (LogError, EngineError, ClusterError) as error:
             _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -73,14 +74,14 @@ def _fail(message: str, status: int = WRONG_INPUT) -> NoReturn:
 def while_compiling() -> Iterator[None]:
     """Show a status line where kernels have to be compiled first and somebody is watching."""
     console = messages()
-    if not console.is_terminal or _is_compiled():
+    if not console.is_terminal or is_compiled():
         yield
         return
     with console.status("compiling kernels, once for this version on this machine (under a minute)"):
         yield
 
 
-def _is_compiled() -> bool:
+def is_compiled() -> bool:
     """Whether the cache holds compiled kernels of this version."""
     import holdfast
     from holdfast.compilation import cache_folder

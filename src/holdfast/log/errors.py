@@ -8,8 +8,16 @@
     ├── ForeignFileError  15   the file is something else, or a newer version
     ├── MissingLogError   16   there is no log and none was to be made
     ├── StorageError      17   the system failed to read or write; whether the last append lives is unknown
-    └── ClosedError       18   the log was closed; a mistake of the program
+    ├── ClosedError       18   the log was closed; a mistake of the program
+    ├── AmnesiaError      50   the log ends before frames that were read from it
+    ├── RecreatedError    51   the log was deleted, or made anew
+    ├── ForkedError       52   two histories: another frame stands where one was read
+    ├── GapError          53   a frame that the log counts is not there
+    ├── UnavailableError  54   the log did not answer in time; whether the last append lives may be unknown
+    ├── AccessError       55   the servers refuse this user or this connection
+    └── ForeignStreamError 56  the stream has settings under which it could lose or change frames
 
+50 to 56 are those of the distributed log. After 50 to 53 nothing that comes from it may be believed.
 An operator's remedies: `docs/how-to/repair-a-log.md`. An argument that is wrong (a frame too long, a negative position)
 is an InputError, as everywhere.
 """
@@ -96,3 +104,72 @@ class ClosedError(LogError):
     """The log was closed before this call."""
 
     exit_code = 18
+
+
+class AmnesiaError(LogError):
+    """The distributed log ends before frames that were read from it: the servers forgot acknowledged frames.
+
+    Attributes:
+        position: The end that the log says it has.
+    """
+
+    exit_code = 50
+
+    def __init__(self, log: str, problem: str, advice: str, position: int) -> None:
+        super().__init__(log, problem, advice)
+        self.position = position
+
+
+class RecreatedError(LogError):
+    """The distributed log is not the one that was read before: it was deleted, or made anew under the same name."""
+
+    exit_code = 51
+
+
+class ForkedError(LogError):
+    """Two histories: at a position that was read stands another frame.
+
+    Attributes:
+        position: Where.
+    """
+
+    exit_code = 52
+
+    def __init__(self, log: str, problem: str, advice: str, position: int) -> None:
+        super().__init__(log, problem, advice)
+        self.position = position
+
+
+class GapError(LogError):
+    """The distributed log counts a frame that it cannot give.
+
+    Attributes:
+        position: Where.
+    """
+
+    exit_code = 53
+
+    def __init__(self, log: str, problem: str, advice: str, position: int) -> None:
+        super().__init__(log, problem, advice)
+        self.position = position
+
+
+class UnavailableError(LogError):
+    """The log did not answer in time. If that was an append, the frame is in the log or will be, or is not.
+
+    An append of the same frame under the same message id tells, within the time that the servers remember ids.
+    """
+
+    exit_code = 54
+
+
+class AccessError(LogError):
+    """The servers refuse this user, or they are not who they should be. Nothing was appended."""
+
+    exit_code = 55
+
+
+class ForeignStreamError(LogError):
+    """There is a stream of the log's name, with settings under which it could lose or change frames. Left unchanged."""
+
+    exit_code = 56

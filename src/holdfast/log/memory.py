@@ -12,7 +12,7 @@ from holdfast.log.protocol import check_group, check_position, check_start, stop
 
 
 class MemoryLog:
-    """A `Log` that keeps its frames in a list."""
+    """A `GroupLog` that keeps its frames in a list."""
 
     def __init__(self) -> None:
         self._frames: list[bytes] = []
@@ -25,7 +25,7 @@ class MemoryLog:
         return self.append_group((frame,))[0]
 
     def append_group(self, frames: Sequence[bytes]) -> range:
-        """See `Log`."""
+        """See `GroupLog`."""
         check_group(frames)
         with self._changed:
             self._check_open()

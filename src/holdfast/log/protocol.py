@@ -1,13 +1,15 @@
-"""What every log promises, and the limits of what it takes.
+"""What every log promises, what only a log with one writer promises, and the limits of what they take.
 
 An acknowledgement is the return of `append` or `append_group`. It means that the frames have their positions for ever
 and survive the death of the process (kill −9) and of the machine (power): what the adapter writes was forced to the
 storage before the call returned. The memory log, which keeps nothing, promises the order alone.
 
-An append that raises has acknowledged nothing. After LockedError, ReadOnlyError and FullError the frames are not in the
-log, their positions are free and the log goes on. After StorageError or CorruptLogError, and after the death of the
-process inside the call, the group is in the log or it is not, wholly in either case. The log then takes no more until
-it is opened again, which tells; a sender that repeats its command under the same session and number is safe either way.
+An append that raises has acknowledged nothing. In a log with one writer the frames are not in it after LockedError,
+ReadOnlyError and FullError, their positions are free and the log goes on. After StorageError or CorruptLogError, and
+after the death of the process inside the call, the group is in the log or it is not, wholly in either case; the log
+takes no more until it is opened again, which tells. In the distributed log, where others append too, the frame is in
+it, or will be, or is not, after UnavailableError. A sender that repeats its command under the same session and number
+is safe either way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,21 +35,13 @@ class Log(Protocol):
     """
 
     def append(self, frame: bytes) -> int:
-        """Append one frame durably and return its position; errors as `append_group`."""
-        ...
-
-    def append_group(self, frames: Sequence[bytes]) -> range:
-        """Append frames at consecutive positions, all or none of them, in one durable commit.
+        """Append one frame durably and return its position.
 
         Args:
-            frames: 0 to GROUP_FRAMES_MAXIMUM frames, together at most GROUP_LENGTH_MAXIMUM bytes; each `bytes` of 1 to
-                FRAME_LENGTH_MAXIMUM. A log does not look inside them.
-
-        Returns:
-            Their positions, in their order.
+            frame: 1 to FRAME_LENGTH_MAXIMUM bytes. A log does not look inside.
 
         Raises:
-            InputError: A frame or the group is beyond its limits.
+            InputError: It is not bytes, or beyond the limits.
             LogError: Nothing was acknowledged; the kind of error says whether the log goes on.
         """
         ...
@@ -96,6 +90,25 @@ class Log(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
+
+
+class GroupLog(Log, Protocol):
+    """A log with one writer, which can append several frames at once and say beforehand where they will stand."""
+
+    def append_group(self, frames: Sequence[bytes]) -> range:
+        """Append frames at consecutive positions, all or none of them, in one durable commit.
+
+        Args:
+            frames: 0 to GROUP_FRAMES_MAXIMUM frames, together at most GROUP_LENGTH_MAXIMUM bytes; each as for `append`.
+
+        Returns:
+            Their positions, in their order.
+
+        Raises:
+            InputError: A frame or the group is beyond its limits.
+            LogError: Nothing was acknowledged; the kind of error says whether the log goes on.
+        """
+        ...
 
 
 def check_group(frames: Sequence[bytes]) -> None:

@@ -71,7 +71,7 @@ _VALUE_LENGTH_MAXIMUM = FRAME_LENGTH_MAXIMUM + 4_096
 
 
 class SqliteLog:
-    """A `Log` in an SQLite file.
+    """A `GroupLog` in an SQLite file.
 
     Opening checks whose file it is, the settings, the first position, the last frames with their hashes, and that the
     log reaches its mark. `verify` checks everything.
@@ -129,7 +129,7 @@ class SqliteLog:
         return self.append_group((frame,))[0]
 
     def append_group(self, frames: Sequence[bytes]) -> range:
-        """See `Log`."""
+        """See `GroupLog`."""
         check_group(frames)
         with self._appending:
             writer = self._writer_or_error()
