@@ -42,6 +42,7 @@ bench: setup
 	$(RUN) holdfast bench account
 	$(RUN) holdfast bench fold
 	$(RUN) holdfast bench embedded
+	$(RUN) holdfast bench cluster
 
 docs: setup
 	$(UV) run --frozen --group docs mkdocs build --strict --site-dir build/site

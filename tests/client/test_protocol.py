@@ -182,11 +182,15 @@ class WaitsForEver(WriteLine):
 BUGS = (NewNumbers, SilenceIsFailure, GapIsFinal, HeadLast, NumbersGivenBackTooSoon, PlugIsRefusal, WaitsForEver)
 
 
+BEGIN = {NumbersGivenBackTooSoon: 600}
+"""Where to begin to look for a bug that shows in one life of some hundred."""
+
+
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_planted_bugs_are_found(bug):
-    for seed in range(400):
+    for seed in range(BEGIN.get(bug, 0), 3_000):
         try:
             check(*life(seed, bug))
         except (BrokenError, HoldfastError, ValueError):
             return
-    raise AssertionError("400 lives did not show the bug")
+    raise AssertionError("3,000 lives did not show the bug")

@@ -37,6 +37,7 @@ def client_of(port, **more):
     return holdfast.AsyncClient(configuration(port), **more)
 
 
+@pytest.mark.criterion("MSG-1", "MSG-4", "MSG-7", "CLI-1")
 def test_commands_by_name_are_answered_with_outcomes(port):
     async def run():
         async with cluster(port) as (a, _, _), client_of(port) as client:
@@ -61,6 +62,7 @@ def test_commands_by_name_are_answered_with_outcomes(port):
     asyncio.run(run())
 
 
+@pytest.mark.criterion("CLI-12", "MSG-3")
 def test_records_are_cut_into_batches_and_put_together_again(port):
     async def run():
         async with cluster(port) as (a, _, _), client_of(port) as client:
@@ -214,6 +216,7 @@ def test_unknown_says_how_to_find_out_and_the_same_numbers_settle_it(port):
     asyncio.run(run())
 
 
+@pytest.mark.criterion("CLI-9")
 def test_resume_wants_an_idle_client(port):
     async def run():
         async with cluster(port) as (a, _, _), client_of(port) as client:
@@ -308,6 +311,7 @@ def test_a_server_that_dies_is_left_for_another_one(port):
     asyncio.run(run(None))
 
 
+@pytest.mark.criterion("CLI-13")
 def test_what_cannot_be_sent_is_refused_before(port):
     async def run():
         with pytest.raises(InputError, match="give one of client, operator, source"):

@@ -38,7 +38,7 @@ def sim(
     trace: Trace = None,
     json_: Json = False,
 ) -> None:
-    """Simulate a cluster under faults; exit status 0 only if every law held (with --planted: if every bug was found)."""
+    """Simulate a cluster under faults; exit status 0 only if every law held, or every planted bug was found."""
     with while_compiling(), _needing_nats():
         from holdfast.simulation import bugs, campaign
 
@@ -120,8 +120,8 @@ def _tell(done: "Campaign", bug: str, *, json_: bool) -> None:
     console = output()
     console.print(_counts(done))
     for one in failed:
-        console.print(f"seed {one['seed']}: {one['problem']}")
-        console.print(f"  again: {one['again']}")
+        console.print(f"seed {one['seed']}: {one['problem']}", soft_wrap=True)
+        console.print(f"  again: {one['again']}", soft_wrap=True)
     console.print(f"{done.seeds - len(failed)} of {done.seeds} seeds hold; trace {done.trace[:16]}")
 
 

@@ -178,7 +178,7 @@ def _log(plan: Plan, user: str, near: str) -> LogAccess:
     """The way to the log for a user, the server of the near region first."""
     places = sorted(range(len(plan.sites)), key=lambda place: plan.sites[place].region != near)
     return LogAccess(
-        servers=tuple(plan.sites[place].client_address for place in places),
+        servers=tuple(plan.client_address(user, plan.sites[place]) for place in places),
         user=user,
         password=plan.passwords[user],
         inbox=inbox_of(user),

@@ -20,6 +20,7 @@
 What lives here: the values, their checks, and the making of a new plan. What may not: the files that follow.
 """
 
+import contextlib
 import ipaddress
 import secrets
 import socket
@@ -30,7 +31,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.client.configuration import check_name, read_toml
-from holdfast.domain.errors import InputError
+from holdfast.domain.errors import InputError, invariant
 from holdfast.domain.reading import located
 
 PLAN_NAME = "cluster.toml"
@@ -44,6 +45,9 @@ ROLES = ("client", "operator", "source", "admin", "system")
 """Users beside the engines, which have one each."""
 SERVER_PREFIX, ENGINE_PREFIX = "nats-", "engine-"
 _PORTS_PER_SITE = 3
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST_PORT, _LAST_PORT = 10_240, 65_535
+_PORT_ATTEMPTS_MAXIMUM = 10_000
 _PASSWORD_BYTES = 32
 _REGION_LENGTH_MAXIMUM = 40
 
@@ -105,6 +109,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         sites: All sites, in the order of the replicas' numbers.
         passwords: By user: those of ROLES and the engines.
         programs: Programs in place of the usual ones.
+        ways: By user or server that connects, by server: host and port to connect to in place of that server's own,
+            where something stands between them, such as a relay.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     sites: tuple[Site, ...]
     passwords: dict[str, str]
     programs: Programs = Programs()
+    ways: dict[str, dict[str, str]] = {}
 
     @property
     def local(self) -> tuple[Site, ...]:
@@ -127,6 +134,16 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def users(self) -> tuple[str, ...]:
         """All users: the roles and the engines."""
         return (*ROLES, *(site.engine for site in self.sites))
+
+    def client_address(self, user: str, site: Site) -> str:
+        """Where a user connects to the server of a site."""
+        way = self.ways.get(user, {}).get(site.server)
+        return f"tls://{way}" if way else site.client_address
+
+    def route_address(self, server: str, site: Site) -> str:
+        """Where another server connects to the server of a site."""
+        way = self.ways.get(server, {}).get(site.server)
+        return f"tls://{way}" if way else site.route_address
 
 
 def site_of(region: str, host: str, ports: Sequence[int], public_key: str) -> Site:
@@ -158,15 +175,34 @@ def new_passwords(users: Sequence[str]) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nothing uses now. They are not held: another program may take one."""
-    sockets = []
+    """Ports of the loopback interface that nothing uses now. They are not held: another program may take one.
+
+    They lie below those that the system gives to outgoing connections. Of those one could be taken while its server is
+    down, even by a connection that tries to reach the server, and the server could not start again.
+    """
+    sockets: list[socket.socket] = []
+    end = _first_outgoing_port()
     try:
-        for _ in range(count):
-            sockets.append(socket.create_server((LOOPBACK, 0)))
+        for _ in range(_PORT_ATTEMPTS_MAXIMUM):
+            if len(sockets) == count:
+                break
+            with contextlib.suppress(OSError):
+                port = _FIRST_PORT + secrets.randbelow(end - _FIRST_PORT)
+                sockets.append(socket.create_server((LOOPBACK, port)))
+        invariant(len(sockets) == count, f"{count} ports from {_FIRST_PORT} to {end} are free")
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:
             one.close()
+
+
+def _first_outgoing_port() -> int:
+    """The lowest port that the system gives to outgoing connections; the last port if there are few below that."""
+    try:
+        low = int(_OUTGOING_PORTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        low = 0
+    return low if low >= 2 * _FIRST_PORT else _LAST_PORT
 
 
 def loopback_ports(sites: int) -> list[tuple[int, int, int]]:
@@ -225,6 +261,21 @@ def _check(plan: Plan) -> None:
     for user in plan.users:
         if not plan.passwords.get(user):
             raise InputError("missing-field", f"passwords.{user}", None, "give the user a password")
+    _check_ways(plan)
+
+
+def _check_ways(plan: Plan) -> None:
+    servers = [site.server for site in plan.sites]
+    for origin, ways in plan.ways.items():
+        if origin not in (*plan.users, *servers):
+            raise InputError("malformed", "ways", origin, "name a user or a server", "connects to nothing")
+        for server, way in ways.items():
+            host, _, port = way.rpartition(":")
+            if server not in servers:
+                raise InputError("malformed", f"ways.{origin}", server, f"name some of {', '.join(servers)}")
+            if not port.isdecimal() or not 0 < int(port) <= 65_535:
+                raise InputError("malformed", f"ways.{origin}.{server}", way, "write it like 127.0.0.1:4222")
+            check_host(host.removeprefix("[").removesuffix("]"), f"ways.{origin}.{server}")
 
 
 def _check_place(site: Site) -> None:

@@ -18,6 +18,7 @@ LAME_DUCK_S = 30
 server takes no shorter time."""
 ACCOUNT, SYSTEM_ACCOUNT = "HOLDFAST", "SYS"
 REGION_TAG = "region:"
+NOWHERE = f"{LOOPBACK}:1"
 _LOG_BYTES, _LOG_FILES = 16 * 1024 * 1024, 4
 
 
@@ -69,8 +70,12 @@ def _cluster(plan: Plan, site: Site) -> dict[str, Any]:
         "ping_interval": "1s",
         "ping_max": 2,
         "tls": {**_tls(), "ca_file": layout.AUTHORITY_NAME, "verify": True},
-        "routes": [other.route_address for other in plan.sites if other is not site],
+        "routes": [plan.route_address(site.server, other) for other in plan.sites if other is not site],
     }
+    if plan.ways:
+        # Servers tell each other of third ones all the same: the address told is one that nobody answers at, so that
+        # no connection is made beside the ways of the plan.
+        routes["advertise"] = NOWHERE
     return {"cluster": routes}
 
 

@@ -37,7 +37,9 @@ HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h
 ALLOWED: dict[type, tuple[Role, ...]] = {t: r for f in _FAMILIES for t, r in f.ROLES.items()}
 invariant(HANDLERS.keys() == ALLOWED.keys(), "a cold command lacks its roles or its handler")
 _COLD = int(RecordKind.COLD)
-"""As a plain integer: compiled code takes tens of microseconds to see what an enumeration's member is."""
+_ROLE, _NEXT, _USED = int(Session.ROLE), int(Session.NEXT), int(Session.USED)
+_GATEWAY, _MARK_DUE = int(Role.GATEWAY), int(Counter.MARK_DUE)
+"""As plain integers: compiled code takes tens of microseconds to see what an enumeration's member is, arrays some."""
 ROLE_NAMES = {role.name.lower(): role for role in Role}
 CHECKPOINTS_KEPT = 64
 
@@ -133,13 +135,13 @@ class Fold:
         """Whether a frame is its gateway's next; if so the gateway's next number is used up."""
         state = self.machine.state
         slot = int(sessions.find_session(state, _as_signed(frame.gateway)))
-        if slot == NONE or state.sessions[slot, Session.ROLE] != Role.GATEWAY:
+        if slot == NONE or state.sessions[slot, _ROLE] != _GATEWAY:
             return Reason.GATEWAY_UNKNOWN
-        expected = int(state.sessions[slot, Session.NEXT])
+        expected = int(state.sessions[slot, _NEXT])
         if frame.frame_number != expected:
             return Reason.FRAME_REPEATED if frame.frame_number < expected else Reason.FRAME_GAP
-        state.sessions[slot, Session.NEXT] = expected + 1
-        state.sessions[slot, Session.USED] = command_id(self.position, 0)
+        state.sessions[slot, _NEXT] = expected + 1
+        state.sessions[slot, _USED] = command_id(self.position, 0)
         return Reason.ACCEPTED
 
     def learn_quarantine(self, data: bytes) -> None:
@@ -198,8 +200,8 @@ class Fold:
                 self.machine.state, self.machine.marked.arrays, sessions.MAY, records[:end], at, first, outcomes
             )
             if stop == MUST_MARK:
-                item = int(self.machine.state.counters[Counter.MARK_DUE])
-                self.machine.state.counters[Counter.MARK_DUE] = NONE
+                item = int(self.machine.state.counters[_MARK_DUE])
+                self.machine.state.counters[_MARK_DUE] = NONE
                 time.mark_fresh(self.machine, (item,))
             elif stop == AT_COLD:
                 detail = self._apply_cold(frame, at, outcomes[at])

@@ -1,4 +1,4 @@
-"""The cluster simulated: the real fold, nodes and clients in one thread, over a broker, disks and clocks that misbehave.
+"""The cluster simulated: real folds, nodes and clients in one thread, over a broker, disks and clocks that misbehave.
 
 What lives here: models of what surrounds a node (`broker`, `following`, `disk`, `network`), who acts (`engine`,
 `trader`), what goes wrong (`faults`), and what must hold (`truth`, `laws`, `oracle`). What may not: threads, clocks,

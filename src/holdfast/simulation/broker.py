@@ -53,6 +53,7 @@ class Broker:
         self.shortest: int | None = None
         self._scheduler, self._weather = scheduler, weather
         self._known: dict[str, tuple[int, float]] = {}
+        self._arrivals: dict[str, float] = {}
         self._clock_ahead_s = 0.0
         self._leaderless_until = 0.0
         self._stored: list[Callable[[], None]] = []
@@ -85,7 +86,10 @@ class Broker:
         elif scheduler.chance(weather.lost_publish):
             scheduler.count("messages lost")
         else:
-            scheduler.after(scheduler.between(0.001, 0.004), self._arrive, sender, message, attempt)
+            # One connection keeps the order of what it carries.
+            arrival = max(scheduler.now + scheduler.between(0.001, 0.004), self._arrivals.get(sender, 0.0))
+            self._arrivals[sender] = arrival
+            scheduler.after(arrival - scheduler.now, self._arrive, sender, message, attempt)
 
     def elect(self, seconds: float) -> None:
         """Be without a leader for a while."""

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from holdfast.client import batches, protocol
@@ -145,7 +146,7 @@ def _timeout_is_failure(patch: Patch) -> None:
 
 @_bug("client-forgets-order", "a client takes whatever answer comes for the outcome, one ahead of its turn too")
 def _gap_is_outcome(patch: Patch) -> None:
-    patch.set(batches, "NOTHING_USED", (Reason.SESSION_UNKNOWN,))
+    patch.set(batches, "_SESSION_GAP", NONE)
 
 
 @_bug("renumbered-frame", "a frame without an answer is sent again as a new frame behind the others")
@@ -159,7 +160,7 @@ def _renumbered_frame(patch: Patch) -> None:
             del self._flights[flight.number]
             frame = decode_frame(flight.frame)
             flight.number, self._gateway._next_frame = self._gateway._next_frame, self._gateway._next_frame + 1
-            flight.frame = encode_frame(self.session, flight.number, frame.records, frame.blob)
+            flight.frame = encode_frame(self.session, flight.number, frame.records, bytes(frame.blob))
             self._flights[flight.number] = flight
 
     patch.set(outbox.Outbox, "published", published)
@@ -273,11 +274,11 @@ def _one_vote(patch: Patch) -> None:
 
 @_bug("lease-not-fenced", "a role is given to whoever asks, though another holds it")
 def _lease_not_fenced(patch: Patch) -> None:
-    before = roles.HANDLERS[TakeLease]
+    before: Any = roles.take_lease
 
     def take_lease(machine: Any, command: Any, sender: Any) -> Any:
         leases = {role: held for role, held in machine.registry.leases.items() if role != command.role}
-        machine.registry = core_fold.replace(machine.registry, leases=leases)
+        machine.registry = msgspec.structs.replace(machine.registry, leases=leases)
         return before(machine, command, sender)
 
     handlers = core_fold.HANDLERS | {TakeLease: take_lease}
@@ -329,3 +330,36 @@ def _halt_ignored(patch: Patch) -> None:
 @_bug("early-reads", "a question is answered before the position that it asks for is folded")
 def _early_reads(patch: Patch) -> None:
     patch.set(node.Node, "_can_answer", lambda *_: True)
+
+
+class _Anything(int):
+    """A number that equals every other."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+@_bug("frame-of-another", "a node takes another gateway's frame with the same number for its own")
+def _frame_of_another(patch: Patch) -> None:
+    before = outbox.Outbox.__init__
+
+    def begin(self: Any, *arguments: Any, **named: Any) -> None:
+        before(self, *arguments, **named)
+        self.session = _Anything(self.session)
+
+    patch.set(outbox.Outbox, "__init__", begin)
+
+
+@_bug("outcomes-mixed-up", "the outcomes of a frame are given to its batches in the wrong order")
+def _outcomes_mixed_up(patch: Patch) -> None:
+    before = outbox.Outbox._resolve
+
+    def resolve(self: Any, flight: Any, position: int, outcomes: Any, details: Any) -> None:
+        before(self, flight, position, outcomes[::-1], details)
+
+    patch.set(outbox.Outbox, "_resolve", resolve)

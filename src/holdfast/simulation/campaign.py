@@ -1,4 +1,4 @@
-"""Many seeds, and what they found; many seeds with bugs planted, and which were found. What may not live here: a run."""
+"""Many seeds and what they found; with bugs planted, and which were found. What may not live here: a run."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from holdfast.simulation.broker import Broker
-from holdfast.simulation.engine import Engine, Stage
 from holdfast.simulation.disk import Store
+from holdfast.simulation.engine import Engine, Stage
 from holdfast.simulation.forgery import corrupt, forged_snapshot
 from holdfast.simulation.oracle import Oracle
 from holdfast.simulation.scheduler import Scheduler
@@ -41,67 +41,69 @@ class Faults:
     """The plan of one run.
 
     Attributes:
+        at: What is struck.
         forgets: Whether the broker will forget, so that commands may stay without an answer.
         kinds: That the run has, in words.
     """
 
     def __init__(self, targets: Targets, safety_s: float) -> None:
-        self._scheduler, self._weather, self._broker, self._store = targets[:4]
-        self._oracle, self._engines, self._traders = targets[4:]
+        self.at = targets
         self._end = safety_s
-        chance = self._scheduler.chance
+        chance = self.at.scheduler.chance
         self.forgets = chance(AMNESIA_SHARE)
         self.kinds = tuple(name for name in _KINDS if chance(KIND_SHARE))
         for name in self.kinds:
-            for _ in range(self._scheduler.random.randint(1, 2)):
+            for _ in range(self.at.scheduler.random.randint(1, 2)):
                 self._at_some_time(name, _KINDS[name])
         if self.forgets:
             self.kinds += ("amnesia",)
             self._at_some_time("amnesia", _forget)
         elif chance(CORRUPTION_SHARE):
             self.kinds += ("corruption",)
-            self._scheduler.after(self._scheduler.between(1.0, 0.6 * self._end), self._strike, "corruption", _corrupt)
+            self.at.scheduler.after(
+                self.at.scheduler.between(1.0, 0.6 * self._end), self._strike, "corruption", _corrupt
+            )
 
     def heal(self) -> None:
         """Mend everything, and start what is down."""
-        self._scheduler.note("faults", "heal")
-        self._weather.clear()
-        for engine in self._engines:
+        self.at.scheduler.note("faults", "heal")
+        self.at.weather.clear()
+        for engine in self.at.engines:
             engine.clock.mend()
             engine.start()
-        for trader in self._traders:
+        for trader in self.at.traders:
             if not trader.is_alive:
                 trader.start()
 
     def _at_some_time(self, name: str, fault: "Fault") -> None:
-        self._scheduler.after(self._scheduler.between(0.5, self._end - 1.0), self._strike, name, fault)
+        self.at.scheduler.after(self.at.scheduler.between(0.5, self._end - 1.0), self._strike, name, fault)
 
     def _strike(self, name: str, fault: "Fault") -> None:
-        if self._scheduler.now < self._end:
-            self._scheduler.note("faults", name)
+        if self.at.scheduler.now < self._end:
+            self.at.scheduler.note("faults", name)
             fault(self)
 
     # What the kinds share.
 
     def later(self, seconds: float, action: Callable[..., None], *arguments: object) -> None:
         """Undo something, if the run is not healed before."""
-        self._scheduler.after(seconds, self._if_ill, action, *arguments)
+        self.at.scheduler.after(seconds, self._if_ill, action, *arguments)
 
     def _if_ill(self, action: Callable[..., None], *arguments: object) -> None:
-        if self._scheduler.now < self._end:
+        if self.at.scheduler.now < self._end:
             action(*arguments)
 
     def engine(self) -> Engine:
         """One of the engines."""
-        return self._engines[self._scheduler.random.randrange(len(self._engines))]
+        return self.at.engines[self.at.scheduler.random.randrange(len(self.at.engines))]
 
     def trader(self) -> Trader:
         """One of the clients."""
-        return self._traders[self._scheduler.random.randrange(len(self._traders))]
+        return self.at.traders[self.at.scheduler.random.randrange(len(self.at.traders))]
 
     def between(self, least: float, most: float) -> float:
         """A number drawn evenly."""
-        return self._scheduler.between(least, most)
+        return self.at.scheduler.between(least, most)
 
 
 Fault = Callable[[Faults], None]
@@ -111,7 +113,7 @@ def _rough(names: Sequence[str]) -> Fault:
     """Messages get lost or late for some seconds."""
 
     def strike(faults: Faults) -> None:
-        weather, seconds = faults._weather, faults.between(1.0, 6.0)  # noqa: SLF001
+        weather, seconds = faults.at.weather, faults.between(1.0, 6.0)
         for name in names:
             setattr(weather, name, faults.between(0.1, 0.6))
             faults.later(seconds, setattr, weather, name, 0.0)
@@ -120,22 +122,22 @@ def _rough(names: Sequence[str]) -> Fault:
 
 
 def _elect(faults: Faults) -> None:
-    faults._broker.elect(faults.between(4.0, 9.0))  # noqa: SLF001
+    faults.at.broker.elect(faults.between(4.0, 9.0))
 
 
 def _jump(faults: Faults) -> None:
     for seconds in range(4):
-        faults.later(float(seconds), faults._broker.jump, WINDOW_JUMP_S)  # noqa: SLF001
+        faults.later(float(seconds), faults.at.broker.jump, WINDOW_JUMP_S)
 
 
 def _forget(faults: Faults) -> None:
-    faults._broker.forget(faults._scheduler.random.randint(1, 10))  # noqa: SLF001
-    faults._broker.elect(faults.between(0.2, 4.0))  # noqa: SLF001
+    faults.at.broker.forget(faults.at.scheduler.random.randint(1, 10))
+    faults.at.broker.elect(faults.between(0.2, 4.0))
 
 
 def _stall(faults: Faults) -> None:
-    until = faults._scheduler.now + faults.between(0.5, 5.0)  # noqa: SLF001
-    faults._weather.stall(faults.engine().name, until)  # noqa: SLF001
+    until = faults.at.scheduler.now + faults.between(0.5, 5.0)
+    faults.at.weather.stall(faults.engine().name, until)
 
 
 def _cut_off(faults: Faults) -> None:
@@ -146,12 +148,12 @@ def _cut_off(faults: Faults) -> None:
 def _part(faults: Faults) -> None:
     """Clients without a node."""
     node = faults.engine().name
-    _cut(faults, [(trader.name, node) for trader in faults._traders if faults._scheduler.chance(0.7)], 5.0)  # noqa: SLF001
+    _cut(faults, [(trader.name, node) for trader in faults.at.traders if faults.at.scheduler.chance(0.7)], 5.0)
 
 
 def _cut(faults: Faults, links: Sequence[tuple[str, str]], most_s: float) -> None:
-    faults._weather.cut(links)  # noqa: SLF001
-    faults.later(faults.between(0.5, most_s), faults._weather.mend, links)  # noqa: SLF001
+    faults.at.weather.cut(links)
+    faults.later(faults.between(0.5, most_s), faults.at.weather.mend, links)
 
 
 def _crash(faults: Faults) -> None:
@@ -164,7 +166,7 @@ def _crash(faults: Faults) -> None:
 
 def _spoil(faults: Faults, engine: Engine) -> None:
     """Something may have happened to the disk."""
-    draw, random = faults.between(0.0, 1.0), faults._scheduler.random  # noqa: SLF001
+    draw, random = faults.between(0.0, 1.0), faults.at.scheduler.random
     if draw < 0.2:
         engine.disk.roll_back(random.randint(1, 30))
     elif draw < 0.4:
@@ -174,7 +176,7 @@ def _spoil(faults: Faults, engine: Engine) -> None:
 
 
 def _crash_all(faults: Faults) -> None:
-    for engine in faults._engines:  # noqa: SLF001
+    for engine in faults.at.engines:
         engine.crash()
         faults.later(faults.between(0.1, 2.0), engine.start)
 
@@ -209,7 +211,7 @@ def _forge(faults: Faults) -> None:
     copy = faults.engine().disk.copy
     if copy.end:
         forged = forged_snapshot([frame for _, frame in copy.read(0)])
-        faults._store.put(copy.end - 1, forged)  # noqa: SLF001
+        faults.at.store.put(copy.end - 1, forged)
         faults.engine().disk.keep(forged)
 
 
@@ -217,7 +219,7 @@ def _corrupt(faults: Faults) -> None:
     """A bit of a node's memory changes that no outcome hangs on: its state roots are wrong from then on."""
     engine = faults.engine()
     if engine.node is not None and not engine.node.halted:
-        faults._oracle.corrupted.add(engine.number)  # noqa: SLF001
+        faults.at.oracle.corrupted.add(engine.number)
         engine.is_corrupt = True
         corrupt(engine.node.fold)
 

@@ -1,4 +1,4 @@
-"""States that no log leads to: a bit of memory that changed, and snapshots made of it. No command's outcome hangs on it."""
+"""States that no log leads to: a bit of memory that changed, and snapshots of it. No outcome hangs on it."""
 
 from holdfast.core.fold import Fold
 from holdfast.core.snapshot import snapshot_of

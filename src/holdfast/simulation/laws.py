@@ -121,9 +121,9 @@ class Turns:
 
     def _of_record(self, truth: Truth, frame: Any, record: Any, place: Place, outcome: Any) -> Command | None:
         reason, made = int(outcome["reason"]), int(outcome["made"])
-        content = _read(frame.cold(place.index)) if not record["kind"] else None
+        content = _read(frame.cold(place.record)) if not record["kind"] else None
         if isinstance(content, OpenSession):
-            self._open(content, reason, made, command_id(place.position, place.index))
+            self._open(content, reason, made, command_id(place.position, place.record))
             return None
         session, number = int(record["session"]), int(record["number"])
         known = self._sessions.get(session)
@@ -298,9 +298,9 @@ class Leases:
                     raise Violation("leases", f"frame {step.applied.position} gives a role that {self._holder} holds")
                 self._holder, self._until = content.replica, before + content.duration
                 self._holders.add(content.replica)
-            elif isinstance(content, Liquidate | Settle) and command.role == "replica":
-                if command.subject not in self._holders:
-                    raise Violation("leases", f"replica {command.subject} decides and never held the role")
+            decides = isinstance(content, Liquidate | Settle) and command.role == "replica"
+            if decides and command.subject not in self._holders:
+                raise Violation("leases", f"replica {command.subject} decides and never held the role")
 
 
 class Laws:

@@ -191,8 +191,8 @@ class Oracle(Observer):
     def publishing(self, engine: Engine, message: Message) -> None:
         """No frame overtakes an earlier one that is known to be lost (NOD-3)."""
         nonce, number, _ = message.id.rsplit(".", 2)
-        outbox = None if engine.node is None else engine.node._outbox  # noqa: SLF001
-        flights = {} if outbox is None else outbox._flights  # noqa: SLF001
+        outbox = None if engine.node is None else engine.node._outbox
+        flights = {} if outbox is None else outbox._flights
         earlier = [lost for lost in self._lost.get(nonce, ()) if lost < int(number) and lost in flights]
         if earlier:
             raise Violation("overtaking", f"{engine.name} sends frame {number} though {min(earlier)} is lost")
@@ -201,8 +201,8 @@ class Oracle(Observer):
     def told(self, engine: Engine, message: Message, position: int) -> None:
         """Remember what a node knows to be lost."""
         nonce, number, attempt = message.id.rsplit(".", 2)
-        outbox = None if engine.node is None else engine.node._outbox  # noqa: SLF001
-        flight = None if outbox is None else outbox._flights.get(int(number))  # noqa: SLF001
+        outbox = None if engine.node is None else engine.node._outbox
+        flight = None if outbox is None else outbox._flights.get(int(number))
         if position == NONE and flight is not None and flight.attempt == int(attempt):
             self._lost.setdefault(nonce, set()).add(int(number))
 
@@ -324,7 +324,6 @@ class Oracle(Observer):
         for engine in engines:
             if engine.node is not None and engine.node.fold.root() != root:
                 raise Violation("roots", f"{engine.name} ends with another state")
-
 
 
 def outcome_of(data: bytes) -> Any:

@@ -70,9 +70,7 @@ class Simulation:
         self.operating = Operating("operator", self.scheduler, self._unique)
         self.traders = self._traders()
         self._safety_s = self.scheduler.between(*SAFETY_S)
-        targets = Targets(
-            self.scheduler, self.weather, self.broker, store, self.oracle, self.engines, self.traders
-        )
+        targets = Targets(self.scheduler, self.weather, self.broker, store, self.oracle, self.engines, self.traders)
         self.faults = Faults(targets, self._safety_s)
 
     def run(self) -> Result:

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from holdfast.domain.errors import invariant
 
-
 EVENTS_MAXIMUM: Final = 60_000
 """Of one run; usual ones have under 10,000."""
 

@@ -119,9 +119,7 @@ class Trader:
             numbers = sorted(self._journal)
             again = [self._journal[number] for number in numbers]
             session = Session(self._session.id, numbers[0] if numbers else self._session.next_number)
-        self._line = WriteLine(
-            self._replicas, self._opening, self._settings, session=session, now=self._scheduler.now
-        )
+        self._line = WriteLine(self._replicas, self._opening, self._settings, session=session, now=self._scheduler.now)
         for offer in again:
             self._offer(offer)
         self._scheduler.note(self.name, f"starts, resumes {session}")
@@ -198,9 +196,7 @@ class Trader:
 
     def _probe(self, replica: str) -> None:
         life = self._life
-        self._network.probe(
-            self.name, replica, lambda serving: self._if_alive(life, self._probed, replica, serving)
-        )
+        self._network.probe(self.name, replica, lambda serving: self._if_alive(life, self._probed, replica, serving))
 
     def _write_down(self, action: Send) -> None:
         """Journal the numbers of what is about to be sent."""

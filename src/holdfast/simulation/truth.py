@@ -16,13 +16,13 @@ class Place(NamedTuple):
 
     Attributes:
         position: Of the frame.
-        index: In it.
+        record: In it.
         outcome: Its bytes, `repeated` being 0.
         content: What it said, whatever its session and number.
     """
 
     position: int
-    index: int
+    record: int
     outcome: bytes
     content: bytes
 
@@ -108,6 +108,4 @@ def contents(frame: Frame) -> list[bytes]:
     """What each record of a frame says, whatever its session and number."""
     plain = frame.records.copy()
     plain["session"] = plain["number"] = plain["blob_offset"] = 0
-    return [
-        record.tobytes() + (frame.cold(index) if not record["kind"] else b"") for index, record in enumerate(plain)
-    ]
+    return [record.tobytes() + (frame.cold(index) if not record["kind"] else b"") for index, record in enumerate(plain)]

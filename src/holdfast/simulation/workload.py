@@ -167,7 +167,7 @@ class Operating(_Work):
         self._repairs: deque[int] = deque()
         self._asked: set[int] = set()
 
-    def done(self, offer: Offer, batch: Batch) -> None:
+    def done(self, offer: Offer, batch: Batch) -> None:  # noqa: ARG002
         """A repair may be needed again."""
         self.failed(offer)
 

@@ -99,6 +99,11 @@ class Follower:
         """Whether the log showed the frame that was `known`; until then it may be another log, or a shorter one."""
         return self._verified
 
+    @property
+    def paths(self) -> int:
+        """How many read paths have a consumer at the moment, 0 to 2; with fewer than 2 a death may delay delivery."""
+        return sum(path.reading for path in self._paths)
+
     def next_position(self) -> int:
         """The position of the frame to be delivered next."""
         return self._next

@@ -72,7 +72,13 @@ class _Created(Answer, frozen=True, kw_only=True):
 
 
 class ReadPath:
-    """Frames from about the wanted position on, again and again, until its task is cancelled."""
+    """Frames from about the wanted position on, again and again, until its task is cancelled.
+
+    Attributes:
+        client: The connection; None while there is none.
+        reading: Whether there is a consumer.
+        other: The other path, whose servers this one keeps off if it can.
+    """
 
     def __init__(
         self, access: Access, number: int, receiver: Receiver, *, name: str, on_event: Callable[[str], None] | None
@@ -87,6 +93,7 @@ class ReadPath:
             on_event: Told in words what happens.
         """
         self.client: LogClient | None = None
+        self.reading = False
         self.other: ReadPath | None = None
         self._access = access
         self._number = number
@@ -130,11 +137,13 @@ class ReadPath:
         subscription = None
         try:
             subscription = await self._placed(client)
+            self.reading = True
             return await self._watch(client)
         except (RefusedError, SilenceError, nats.errors.Error) as error:
             self._tell(f"no consumer ({error})")
             return client.is_closed
         finally:
+            self.reading = False
             self._consumer_server = ""
             if subscription:
                 await _unsubscribe(client, subscription)

@@ -57,6 +57,7 @@ def told_of(named: NamedBatch, resolved: Resolved, degraded: tuple[str, ...]) ->
         told.append(
             {
                 "reason": outcome.reason.name,
+                "code": int(outcome.reason),
                 "text": outcome.text,
                 "position": outcome.position,
                 "command": outcome.command,
