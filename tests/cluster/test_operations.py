@@ -230,8 +230,11 @@ def test_most_servers_without_data_are_not_started(tmp_path):
     place = Layout(tmp_path / "c")
     place.genesis.write_text("{}")
     (place.folder / "servers" / "nats-a" / "data").mkdir()
-    with pytest.raises(UnhealthyError, match="nats-b, nats-c: have no data"):
-        asyncio.run(operations.up(place.folder))
+    try:
+        with pytest.raises(UnhealthyError, match="nats-b, nats-c: have no data"):
+            asyncio.run(operations.up(place.folder))
+    finally:
+        asyncio.run(operations.down(place.folder))
     assert find(place.folder / "servers" / "nats-a" / "server.pid") is None
 
 

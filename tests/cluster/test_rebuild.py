@@ -106,7 +106,8 @@ def test_frames_that_another_copy_has_are_not_lost_unasked(tmp_path, other):
 
 
 @pytest.mark.criterion("CLU-26")
-def test_an_engine_without_a_copy(alone):
+def test_an_engine_without_a_copy(tmp_path):
+    make_cluster(tmp_path / "c", ("amsterdam",))
     for name in ("engine-amsterdam", "engine-x", "nats-amsterdam"):
         with pytest.raises(InputError, match="has no copy here"):
-            asyncio.run(rebuild(alone.folder, name))
+            asyncio.run(rebuild(tmp_path / "c", name))

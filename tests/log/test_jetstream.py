@@ -133,6 +133,17 @@ def test_a_copy_is_continued(servers, tmp_path):
 
 
 @pytest.mark.criterion("LOG-28")
+def test_a_stream_is_filled_from_a_copy(servers, tmp_path):
+    """The last step of the repair that the documentation describes."""
+    with SqliteLog(tmp_path / "copy") as copy:
+        copy.append_group([b"a", b"b", b"c"])
+    with SqliteLog(tmp_path / "copy", writable=False) as copy, JetStreamLog(servers.access) as log:
+        for position, frame in copy.read(log.end):
+            assert log.append(frame) == position
+        assert log.head_hash == copy.head_hash
+
+
+@pytest.mark.criterion("LOG-28")
 def test_each_sees_what_the_others_appended(servers):
     with JetStreamLog(servers.access, name="one") as one, JetStreamLog(servers.access, name="two") as two:
         for number, log in zip(range(12), itertools.cycle([one, two]), strict=False):

@@ -13,7 +13,9 @@ from servers import NAMES
 
 from holdfast.log import errors
 from holdfast.log.jetstream import follower as follower_module
+from holdfast.log.jetstream import read_path
 from holdfast.log.jetstream.api import Answer, RefusedError, ask
+from holdfast.log.jetstream.connection import server_name
 from holdfast.log.jetstream.follower import Follower
 from holdfast.log.jetstream.log import JetStreamLog
 from holdfast.log.jetstream.publisher import Fate, publish
@@ -68,6 +70,11 @@ class Reading:
             while self.follower.paths < 2:
                 await asyncio.sleep(0.01)
 
+    def homes(self):
+        """The servers that the paths are connected to."""
+        clients = [path.client for path in self.follower._paths]
+        return [server_name(client) if client else "" for client in clients]
+
     async def fault(self):
         async with asyncio.timeout(25):
             await asyncio.wait([self.task])
@@ -121,8 +128,10 @@ async def started(servers, frames=0):
 
 @pytest.mark.criterion("LOG-22", "LOG-23")
 @pytest.mark.parametrize("role", ["leader", "path"])
-def test_a_server_dies(servers, role):
+def test_a_server_dies(servers, role, monkeypatch):
     """The stream's leader, or one of a read path alone: reading goes on and is whole, what is acknowledged stays."""
+
+    monkeypatch.setattr(read_path, "HOME_TICKS", 2)
 
     async def run():
         async with Reading(servers.access) as reading:
@@ -142,6 +151,11 @@ def test_a_server_dies(servers, role):
             # One id is one frame, however often it was sent.
             assert len(set(reading.ids)) == len(reading.ids) == len(gateway.acknowledged)
             assert not reading.faults
+            # When it is back, each path goes back to the server that it prefers.
+            servers.start(victim)
+            async with asyncio.timeout(25):
+                while reading.homes() != ["a", "b"]:
+                    await asyncio.sleep(0.01)
             await gateway.client.close()
 
     asyncio.run(run())
@@ -306,13 +320,14 @@ def test_whoever_takes_the_frames_may_be_slow(servers):
 
     async def run():
         gateway = await started(servers)
-        frames = [bytes([number]) * 200_000 for number in range(200)]
-        await asyncio.gather(*(publish(gateway.client, frame, f"f.{frame[0]}", 20) for frame in frames))
+        # More than a server keeps for a connection that does not read, 64 MiB, and what sockets hold.
+        frames = [number.to_bytes(2) * 125_000 for number in range(300)]
+        await asyncio.gather(*(publish(gateway.client, frame, f"f.{frame[:2].hex()}", 20) for frame in frames))
         async with Reading(servers.access) as reading:
             await reading.has(1)
             blocking_pause()
-            await reading.has(200)
-            assert sorted(frame[0] for frame in reading.frames) == list(range(200))
+            await reading.has(300)
+            assert sorted(reading.frames) == frames
             assert not [event for event in reading.events if "silent" in event or "disconnected" in event]
         await gateway.client.close()
 

@@ -13,6 +13,8 @@ import nats.errors
 from holdfast.domain.errors import InputError
 from holdfast.domain.frames import FRAME_LENGTH_MAXIMUM
 from holdfast.log import errors
+from holdfast.log.jetstream import follower as follower_module
+from holdfast.log.jetstream import tasks as tasks_module
 from holdfast.log.jetstream.connection import Access, ConnectionLostError
 from holdfast.log.jetstream.follower import RECENT_FRAMES_MAXIMUM, Follower
 from holdfast.log.jetstream.publisher import Fate, Published, publish
@@ -163,6 +165,99 @@ def test_another_frame_at_a_position_that_was_read(count, position, known):
 async def ended(follower):
     """What `run` does at its end."""
     follower._report([])
+
+
+def asking(follower, answers):
+    """Let the follower's leader answer what a test says, and note what it was asked for."""
+    asked = []
+
+    async def ask_for(position):
+        asked.append(position)
+        return answers.pop(0)
+
+    follower._ask_for = ask_for
+    return asked
+
+
+@pytest.mark.criterion("LOG-24")
+def test_a_new_leader_shows_the_last_frame():
+    """Asked once for each leader, again while it has nothing there, about the frame read last when it came."""
+    delivered = Delivered()
+    follower = delivered.follower
+    for position in range(3):
+        follower.receive(position, log_frame(position), "")
+    asked = asking(follower, [(True, (log_frame(2), "")), (True, None), (False, None), (True, (b"another", ""))])
+    second = StreamState(MADE, 0, 9, "b", ANEW, 0, ())
+    for said in ([state(3)], [state(3)], [], [state(9), second]):
+        asyncio.run(follower._check_leader(said))
+    assert asked == [2, 2]
+    follower.receive(3, log_frame(3), "")
+    asyncio.run(follower._check_leader([second]))
+    assert not follower._ended.is_set()
+    third = StreamState(MADE, 0, 9, "c", ANEW, 0, ())
+    asyncio.run(follower._check_leader([third]))
+    assert asked == [2, 2, 2, 2]
+    asyncio.run(ended(follower))
+    assert [(type(fault), fault.position) for fault in delivered.faults] == [(errors.ForkedError, 2)]
+
+
+@pytest.mark.criterion("LOG-24", "LOG-25")
+def test_the_watch_asks_and_ends_the_follower(monkeypatch):
+    """One round with each question: about the stream, about a hole, about the leader's last frame."""
+    monkeypatch.setattr(follower_module, "FIRST_LOOK_S", 0)
+    monkeypatch.setattr(follower_module, "WATCH_INTERVAL_S", 0)
+
+    async def watched(said, *answers):
+        delivered = Delivered()
+        follower = delivered.follower
+        follower.receive(0, b"a", "")
+        follower.receive(2, b"c", "")
+
+        async def sayings():
+            return [Saying("a", said), Saying("b", said)]
+
+        follower._sayings = sayings
+        asking(follower, list(answers))
+        await asyncio.wait_for(follower._watch_over(), 5)
+        follower._report([])
+        return [type(fault) for fault in delivered.faults]
+
+    a, b, other, nothing = (True, (b"a", "")), (True, (b"b", "")), (True, (b"other", "")), (True, None)
+    assert asyncio.run(watched(state(0), b, b)) == [errors.AmnesiaError]
+    assert asyncio.run(watched(state(9), b, other)) == [errors.ForkedError]
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(watched(state(9), nothing, a), 0.2))
+
+
+@pytest.mark.criterion("LOG-24")
+def test_a_frame_that_only_the_leader_has():
+    """Both paths jump over it: it is taken from the leader, and is a hole only if the leader has none either."""
+    delivered = Delivered()
+    follower = delivered.follower
+    follower.receive(0, b"a", "")
+    asked = asking(follower, [(False, None), (True, None), (True, (b"b", "x"))])
+    assert not asyncio.run(follower._find_hole(1))
+    for hole in (False, True, False):
+        assert not follower.receive(2, b"c", "")
+        assert asyncio.run(follower._find_hole(1)) is hole
+    assert asked == [1, 1, 1]
+    assert delivered.frames == [b"a", b"b"]
+    assert not follower.receive(3, b"d", "")
+    assert not asyncio.run(follower._find_hole(1))
+
+
+@pytest.mark.criterion("LOG-22")
+@pytest.mark.parametrize(
+    ("consumer", "other", "suits"),
+    [("a", {"b", "c"}, True), ("c", {"b"}, True), ("b", {"b"}, False), ("c", {"b", "c"}, False), ("a", {"a"}, True)],
+)
+def test_where_a_consumer_may_live(consumer, other, suits):
+    """On the server of its own connection, or on one that the other path does not need."""
+    path, second = (ReadPath(NOWHERE, number, Taker(0), name="test", on_event=None) for number in (0, 1))
+    path.other = second
+    second.servers = lambda: other
+    path._consumer_server = consumer
+    assert path._suits(Answers(_server_info={"server_name": "a"})) is suits
 
 
 @pytest.mark.criterion("LOG-26")
@@ -384,7 +479,9 @@ def test_what_the_stream_says():
 
 
 @pytest.mark.criterion("LOG-22")
-def test_tasks_that_do_not_hear_the_first_time():
+def test_tasks_that_do_not_hear_the_first_time(monkeypatch):
+    monkeypatch.setattr(tasks_module, "PATIENCE_S", 0.05)
+
     async def work():
         heard = []
 

@@ -140,6 +140,9 @@ class _Pipe:
         if target is None or self._connection.relay.is_frozen:
             self._throttle()
             return
+        if target.is_closing():
+            self._waiting.clear()
+            return
         now = self._loop.time()
         while self._waiting and self._waiting[0][0] <= now and not self._is_full:
             _, data = self._waiting.popleft()

@@ -55,6 +55,11 @@ class Wiring:
         """Where a server, an engine or the clients of a link are."""
         return self._regions[name]
 
+    def replace(self, site: Site) -> None:
+        """Put another engine into a site's place."""
+        sites = tuple(site if one.region == site.region else one for one in self.plan.sites)
+        self.plan = msgspec.structs.replace(self.plan, sites=sites)
+
     def client_file(self, folder: Path, region: str) -> Path:
         """Write the file of a client in a region, who connects through the region's relays; its path."""
         near_first = sorted(self.plan.sites, key=lambda site: site.region != region)

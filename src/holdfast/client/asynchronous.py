@@ -89,7 +89,7 @@ class AsyncClient:
             InputError: The configuration or the role cannot be used.
         """
         if not isinstance(configuration, Configuration):
-            configuration = read_configuration(Path(configuration))
+            configuration = read_configuration(Path(configuration).expanduser())
         self._configuration = configuration
         self.role = role or configuration.log.user
         if self.role not in ROLES:

@@ -272,7 +272,7 @@ def _one_vote(patch: Patch) -> None:
     patch.set(quorum, "_enough", lambda voters, _replicas: bool(voters))
 
 
-@_bug("lease-not-fenced", "a role is given to whoever asks, though another holds it")
+@_bug("lease-not-fenced", "a role is asked for at every tick, and given though another holds it")
 def _lease_not_fenced(patch: Patch) -> None:
     before: Any = roles.take_lease
 
@@ -283,6 +283,7 @@ def _lease_not_fenced(patch: Patch) -> None:
 
     handlers = core_fold.HANDLERS | {TakeLease: take_lease}
     patch.set(core_fold, "HANDLERS", handlers)
+    patch.set(speaker.Speaker, "_wants", lambda *_: True)
 
 
 @_bug("decides-without-lease", "every node sends the stages of liquidations")

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from holdfast.core.state import NONE, Role
-from holdfast.domain.errors import HoldfastError, InputError
+from holdfast.domain.errors import InputError
 from holdfast.domain.messages import Read, Refused, Reply, decode_request, encode_message
 from holdfast.domain.snapshots import encode_snapshot
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET
@@ -233,7 +233,9 @@ class Engine:
             action(*arguments)
         except EvictedError:
             self._end_itself("its session was evicted")
-        except HoldfastError as error:
+        except Violation:
+            raise
+        except Exception as error:
             raise Violation("a node fails", f"{self.name}: {error!r}") from error
 
     def _end_itself(self, why: str) -> None:

@@ -17,7 +17,7 @@ from holdfast.domain.commands import OpenSession
 from holdfast.domain.messages import Found, Read, Write, WriteNamed, decode_reply, decode_request, encode_message
 from holdfast.domain.messages import batch_of as records_of
 from holdfast.simulation.network import Network
-from holdfast.simulation.scheduler import Event, Scheduler
+from holdfast.simulation.scheduler import Event, Scheduler, Violation
 
 OPEN_MAXIMUM: Final = 3
 """Offers under way; another one waits for their fate."""
@@ -179,8 +179,14 @@ class Trader:
             self._journal, self._told = {}, set()
 
     def _if_alive(self, life: int, action: Any, *arguments: Any) -> None:
-        if life == self._life:
+        if life != self._life:
+            return
+        try:
             action(*arguments)
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation("a client fails", f"{self.name}: {error!r}") from error
 
     def _send(self, action: Send) -> None:
         life = self._life

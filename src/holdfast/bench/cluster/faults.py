@@ -96,9 +96,9 @@ async def trial(stage: Stage, traders: Sequence[Trader], act: Act, seed: int) ->
     at = time.monotonic()
     name = await act(stage)
     await _answered(traders, time.monotonic())
+    end = time.monotonic()
     stop.set()
     await asyncio.gather(*loads, *reads)
-    end = time.monotonic()
     regions = {site.region for site in stage.plan.sites if name == site.engine}
     waits = {trader.region: _longest(trader.answered_at, at, end) for trader in traders}
     hit = [wait for region, wait in waits.items() if region in regions] or list(waits.values())

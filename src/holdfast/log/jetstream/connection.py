@@ -14,7 +14,6 @@ late and no fault is waited for:
 What lives here: connecting. What may not: subjects, streams, frames.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -228,10 +227,6 @@ class _CuttingTransport(TcpTransport):
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
                 writer.transport.abort()
-
-    async def wait_closed(self) -> None:
-        """Give the loop the turn in which it drops what was cut."""
-        await asyncio.sleep(0)
 
     def __bool__(self) -> bool:
         """True always: the client makes a transport of its own where there seems to be none."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-PATIENCE_S: Final = 0.5
+PATIENCE_S: Final = 1.0
 """How long a task that was told to end may take to close what it has open before it is told again."""
 
 

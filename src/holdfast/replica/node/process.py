@@ -64,6 +64,8 @@ COMMIT_FRAMES_MAXIMUM = 64
 BACKLOG_MAXIMUM = 256
 """Frames that wait to be folded while reads are still taken: writes go first."""
 ADVICE = "see its permissions and the servers' limits; docs/how-to/run-a-cluster.md"
+EXIT_INPUT = 2
+"""What was given cannot be used; starting again would not help."""
 ROLES = {"client": Role.CLIENT, "operator": Role.OPERATOR, "source": Role.SOURCE}
 
 Delivered = tuple[int, bytes, str]
@@ -77,7 +79,7 @@ def run(configuration: Configuration) -> int:
         return asyncio.run(process.run())
     except HoldfastError as error:
         say(configuration.name, str(error))
-        return getattr(error, "exit_code", EngineError.exit_code)
+        return getattr(error, "exit_code", EXIT_INPUT)
 
 
 def say(name: str, text: str) -> None:
@@ -111,6 +113,7 @@ class NodeProcess:
             loop.add_signal_handler(number, self._told_to_end)
         folder = files.make_folder(self._configuration.folder)
         key = files.key_of(folder)
+        say(self._name, "starts; where its code was never compiled before, that takes a minute or two first")
         await loop.run_in_executor(None, warm)
         access = self._configuration.log.access()
         async with contextlib.AsyncExitStack() as undo:
