@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from holdfast.core import ledger
 from holdfast.core.cold import accounts, settlement
+from holdfast.core.registry import Payment
 from holdfast.core.state import (
     BLOCK_LEAST,
     NONE,
@@ -153,8 +154,10 @@ def test_withdrawals_in_two_phases(venue):
     assert (venue.held(WITHDRAWALS, USD), venue.held(ALICE, USD)) == ((50, 0), (RICH - 50, 0))
     assert venue.one(venue.client, c.CancelWithdrawal(1)).reason is Reason.WITHDRAWAL_UNKNOWN
     world = venue.held(WORLD, USD)[0]
-    assert accounts.release_withdrawal(venue.fold.machine, 2) is Reason.ACCEPTED
-    assert accounts.release_withdrawal(venue.fold.machine, 2) is Reason.WITHDRAWAL_UNKNOWN
+    assert accounts.release_withdrawal(venue.fold.machine, 2, 77) is Reason.ACCEPTED
+    assert accounts.release_withdrawal(venue.fold.machine, 2, 78) is Reason.WITHDRAWAL_UNKNOWN
+    (payment,) = venue.fold.machine.registry.payments.items()
+    assert payment == (2, Payment(ALICE, USD, 50, "", 77))
     assert venue.held(WITHDRAWALS, USD) == (0, 0)
     assert venue.held(WORLD, USD)[0] == world + 50
     assert accepted(venue.one(venue.client, c.RequestWithdrawal(ALICE, USD, 1))).made == 3

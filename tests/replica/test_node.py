@@ -1,15 +1,23 @@
 """A node of a cluster: what it takes, what it says, when it answers, when it stops."""
 
+import json
+
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from nodes import Nodes, batch
 
-from holdfast.core.state import Role
+from holdfast.core.fold import HANDLERS
+from holdfast.core.registry import Lease, Payment
+from holdfast.core.state import Counter, Role
+from holdfast.core.verdict import Sender
 from holdfast.domain import commands
 from holdfast.domain.frames import RECORD, encode_frame
-from holdfast.domain.messages import Busy, Found, Read, Refused, Told, Write, WriteNamed, Written, outcomes_of
+from holdfast.domain.messages import Busy, Found, Read, Refused, Told, Write, WriteNamed, Written, outcomes_of, write_of
+from holdfast.domain.outcomes import place_of
 from holdfast.domain.reasons import Reason
+from holdfast.margin.presets import preset
 from holdfast.replica.node import node as module
 from holdfast.replica.node import outbox
 from holdfast.replica.node.speaker import DECIDER, LEASE_S
@@ -301,3 +309,75 @@ def test_commands_in_names_are_answered_in_words():
     client = nodes.write(1, WriteNamed(session, 8, msgspec.json.encode(wanted[:1])), role=Role.CLIENT)
     assert client.code == "not-allowed"
     assert nodes.write(1, WriteNamed(session, 8, msgspec.json.encode(later))).outcomes[0]["reason"] == "ACCEPTED"
+
+
+def _reserve(nodes):
+    """A withdrawal that waits for a mark."""
+    session = nodes.defined()
+    wanted = [
+        commands.DefineModel("portfolio", preset("portfolio")),
+        commands.OpenAccount(0, "alice"),
+        commands.Deposit(4, 0, 1_000_000),
+        commands.RequestWithdrawal(4, 0, 400_000, "bank"),
+        commands.DefineAsset("BTC", 8),
+        commands.DefineSource("one"),
+    ]
+    outcomes, _ = outcomes_of(nodes.write(0, batch(wanted, session, 4)))
+    assert not outcomes["reason"].any()
+
+
+def _mark(nodes):
+    """A price, and so a mark at the next tick."""
+    source = nodes.open_session(role="source", as_role=Role.SOURCE)
+    quote = commands.quote(source, 1, 1, 50_000 * 10**8, nodes.nodes[0].fold.time, 1)
+    assert not outcomes_of(nodes.write(0, write_of(quote), role=Role.SOURCE))[0]["reason"].any()
+    nodes.step(150)
+
+
+@pytest.mark.criterion("NOD-17", "QRM-18")
+def test_a_released_withdrawal_is_published_under_its_id_and_then_confirmed():
+    nodes = Nodes(1)
+    nodes.step(20)
+    _reserve(nodes)
+    node = nodes.nodes[0]
+    assert not node.fold.machine.registry.payments
+    _mark(nodes)
+    registry = node.fold.machine.registry
+    assert list(registry.payments) == [1]
+    (effect,) = node.effects()
+    assert node.effects() == []
+    content = json.loads(effect.content)
+    assert (content["account"], content["amount"], content["destination"]) == ("alice", "0.4", "bank")
+    position, index = place_of(registry.payments[1].released)
+    assert effect.id == content["id"] == f"payment-{position}-{index}-1"
+    node.effected(effect, done=False)
+    assert node.effects() == [effect]
+    node.effected(effect, done=True)
+    nodes.step(5)
+    assert not node.fold.machine.registry.payments
+    assert node.effects() == []
+
+
+@pytest.mark.criterion("QRM-18")
+def test_only_the_holder_of_the_role_confirms_a_payment():
+    nodes = Nodes(2)
+    nodes.step(20)
+    nodes.defined()
+    nodes.step(60)
+    fold = nodes.nodes[0].fold
+    payment = Payment(4, 0, 5, "", 99)
+    for node in nodes.nodes:
+        registry = node.fold.machine.registry
+        lease = Lease(1, node.fold.time + 10**9, 7)
+        node.fold.machine.registry = replace(registry, payments={3: payment}, leases=registry.leases | {"payer": lease})
+    handle = HANDLERS[commands.ConfirmPayment]
+    verdict = handle(fold.machine, commands.ConfirmPayment(3), Sender(1, Role.REPLICA, 0))
+    assert (verdict.reason, verdict.limit) == (Reason.LEASE_HELD, 1)
+    unknown = handle(fold.machine, commands.ConfirmPayment(4), Sender(1, Role.REPLICA, 1))
+    assert unknown.reason is Reason.WITHDRAWAL_UNKNOWN
+    fold.machine.state.counters[Counter.TIME] += 2 * 10**9
+    late = handle(fold.machine, commands.ConfirmPayment(3), Sender(1, Role.REPLICA, 1))
+    assert late.reason is Reason.LEASE_HELD
+    fold.machine.state.counters[Counter.TIME] -= 2 * 10**9
+    assert handle(fold.machine, commands.ConfirmPayment(3), Sender(1, Role.REPLICA, 1)).reason is Reason.ACCEPTED
+    assert not fold.machine.registry.payments

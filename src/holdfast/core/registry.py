@@ -76,6 +76,16 @@ class Withdrawal(msgspec.Struct, frozen=True):
     command: int
 
 
+class Payment(msgspec.Struct, frozen=True):
+    """A released withdrawal that nobody has confirmed to be on its way outside, and the command that released it."""
+
+    account: int
+    item: int
+    amount: int
+    destination: str
+    released: int
+
+
 class Lease(msgspec.Struct, frozen=True):
     """A role held by one replica until a logical time, ns; the id is the command that granted it."""
 
@@ -176,6 +186,7 @@ class Registry(msgspec.Struct, frozen=True):
         checkpoints: Where state roots were due, the newest last; at most CHECKPOINTS_REMEMBERED.
         roots: The state roots that were named for them, by position and replica.
         certified: The certified ones by ascending position; at most CHECKPOINTS_REMEMBERED.
+        payments: Released withdrawals that wait to be paid, by number.
         frozen: Whether nothing begins that cannot be taken back, as state roots had no majority.
     """
 
@@ -199,6 +210,7 @@ class Registry(msgspec.Struct, frozen=True):
     checkpoints: tuple[CheckpointPlace, ...] = ()
     roots: dict[int, dict[int, bytes]] = {}
     certified: tuple[CertifiedCheckpoint, ...] = ()
+    payments: dict[int, Payment] = {}
     frozen: bool = False
 
 

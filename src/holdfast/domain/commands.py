@@ -233,6 +233,12 @@ class TakeLease(Cold, frozen=True, tag="take-lease"):
     duration: int
 
 
+class ConfirmPayment(Cold, frozen=True, tag="confirm-payment"):
+    """Say that a released withdrawal's payment is on its way outside; by the holder of the role `payer`."""
+
+    withdrawal: int
+
+
 class QuarantineCommand(Cold, frozen=True, tag="quarantine"):
     """Skip a command that broke the engine: signed by replicas (specs/votes.md)."""
 
@@ -269,6 +275,7 @@ ColdCommand: TypeAlias = (
     | QuarantineCommand
     | ReleaseAccount
     | RestoreReplica
+    | ConfirmPayment
     | ReleaseFreeze
 )
 """Every cold command of format 1."""

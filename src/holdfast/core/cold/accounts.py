@@ -6,7 +6,7 @@ from holdfast.core import ledger
 from holdfast.core.machine import Machine
 from holdfast.core.margins import margin_of, relabel
 from holdfast.core.posting import missing, move, post_move, touch
-from holdfast.core.registry import Withdrawal
+from holdfast.core.registry import Payment, Withdrawal
 from holdfast.core.state import (
     INSURANCE,
     NONE,
@@ -167,14 +167,22 @@ def cancel_withdrawal(machine: Machine, command: CancelWithdrawal, _sender: Send
     return _margin_after(machine, entry.account)
 
 
-def release_withdrawal(machine: Machine, number: int) -> Reason:
-    """Second phase: a reserved amount leaves to the outside world. For the quorum, not for clients."""
+def release_withdrawal(machine: Machine, number: int, command: int) -> Reason:
+    """Second phase: a reserved amount leaves to the outside world. For the quorum, not for clients.
+
+    Args:
+        machine: Where.
+        number: Of the withdrawal.
+        command: That released it; with the number it is the id of the payment.
+    """
     entry = machine.registry.withdrawals.get(number)
     if entry is None:
         return Reason.WITHDRAWAL_UNKNOWN
     reason = move(machine, entry.item, entry.amount, WITHDRAWALS, WORLD)
     if reason is Reason.ACCEPTED:
         without_withdrawal(machine, number)
+        payment = Payment(entry.account, entry.item, entry.amount, entry.destination, command)
+        machine.registry = replace(machine.registry, payments=machine.registry.payments | {number: payment})
     return reason
 
 

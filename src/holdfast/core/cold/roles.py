@@ -15,7 +15,7 @@ from holdfast.core.posting import touch
 from holdfast.core.registry import QUARANTINES_OPEN_MAXIMUM, Alarm, Ballot, Lease, OpenQuarantine, with_alarm
 from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter, Role, Status
 from holdfast.core.verdict import Sender, Verdict, refused
-from holdfast.domain.commands import CastVote, QuarantineCommand, TakeLease
+from holdfast.domain.commands import CastVote, ConfirmPayment, QuarantineCommand, TakeLease
 from holdfast.domain.errors import InputError
 from holdfast.domain.outcomes import place_of
 from holdfast.domain.quarantines import Quarantine, QuarantineError, quarantine_statement, verify_quarantine
@@ -32,6 +32,8 @@ from holdfast.domain.votes import (
     Verdict as Word,
 )
 
+PAYER = "payer"
+"""The role whose holder makes payments outside."""
 LEASE_MAXIMUM = 600 * 10**9
 """ns: a dead holder's role is free again after that."""
 
@@ -60,8 +62,10 @@ def cast_vote(machine: Machine, command: CastVote, sender: Sender) -> Verdict:
     # Maps of this command's own, so that its rows may change them: a copy for each row would cost their square.
     machine.registry = replace(registry, ballots=dict(registry.ballots), releases=dict(registry.releases))
     for row in vote.rows:
-        count = _withdrawal_row if int(row["flags"]) & FLAG_WITHDRAWAL else _account_row
-        result = count(machine, vote, row, held=held)
+        if int(row["flags"]) & FLAG_WITHDRAWAL:
+            result = _withdrawal_row(machine, vote, row, command=sender.command, held=held)
+        else:
+            result = _account_row(machine, vote, row, held=held)
         decided += result is True
         ignored += result is None
     return Verdict(made=decided, limit=ignored)
@@ -139,7 +143,7 @@ def begin_liquidation(machine: Machine, account: int, shortfall_ppm: int) -> boo
     return True
 
 
-def _withdrawal_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bool | None:
+def _withdrawal_row(machine: Machine, vote: Vote, row: Any, *, command: int, held: bool) -> bool | None:
     """Count a row about a withdrawal: ABOVE says that it may leave; True where that released it."""
     number, registry = int(row["account"]), machine.registry
     entry = registry.withdrawals.get(number)
@@ -156,7 +160,7 @@ def _withdrawal_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bo
     if not is_releasable(machine, entry):
         del registry.releases[number]
         return False
-    return release_withdrawal(machine, number) is Reason.ACCEPTED
+    return release_withdrawal(machine, number, command) is Reason.ACCEPTED
 
 
 def take_lease(machine: Machine, command: TakeLease, sender: Sender) -> Verdict:
@@ -173,6 +177,20 @@ def take_lease(machine: Machine, command: TakeLease, sender: Sender) -> Verdict:
     lease = Lease(command.replica, now + command.duration, held.command if prolonged and held else sender.command)
     machine.registry = replace(registry, leases=registry.leases | {command.role: lease})
     return Verdict(made=lease.command)
+
+
+def confirm_payment(machine: Machine, command: ConfirmPayment, sender: Sender) -> Verdict:
+    """A payment is on its way: only the holder of the role may say so, so that one that lost it is not believed."""
+    registry, now = machine.registry, int(machine.state.counters[Counter.TIME])
+    lease = registry.leases.get(PAYER)
+    if lease is None or lease.until <= now or lease.replica != sender.subject:
+        holder, until = (-1, 0) if lease is None else (lease.replica, lease.until)
+        return refused(Reason.LEASE_HELD, holder, until)
+    if command.withdrawal not in registry.payments:
+        return refused(Reason.WITHDRAWAL_UNKNOWN)
+    left = {number: payment for number, payment in registry.payments.items() if number != command.withdrawal}
+    machine.registry = replace(registry, payments=left)
+    return Verdict(made=command.withdrawal)
 
 
 def quarantine(machine: Machine, command: QuarantineCommand, _sender: Sender) -> Verdict:
@@ -207,5 +225,10 @@ def _with_signatures(machine: Machine, statement: Quarantine) -> OpenQuarantine:
     return OpenQuarantine(digest, tuple(sorted(signed & quorum.keys_of(machine.registry.replicas).keys())))
 
 
-ROLES = {CastVote: (Role.REPLICA,), TakeLease: (Role.REPLICA,), QuarantineCommand: (Role.REPLICA, Role.OPERATOR)}
-HANDLERS = {CastVote: cast_vote, TakeLease: take_lease, QuarantineCommand: quarantine}
+ROLES = {
+    CastVote: (Role.REPLICA,),
+    TakeLease: (Role.REPLICA,),
+    ConfirmPayment: (Role.REPLICA,),
+    QuarantineCommand: (Role.REPLICA, Role.OPERATOR),
+}
+HANDLERS = {CastVote: cast_vote, TakeLease: take_lease, ConfirmPayment: confirm_payment, QuarantineCommand: quarantine}

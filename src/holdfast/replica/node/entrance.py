@@ -53,6 +53,10 @@ class Entrance:
         elif repeated and shown:
             self._renew(now)
 
+    def awaits(self, message_id: str) -> bool:
+        """Whether the log, as folded so far, has not shown a message that was sent."""
+        return message_id == self._id and self._waits
+
     def seen(self, message_id: str, outcomes: Outcomes, now: float) -> int | None:
         """The session's id, if this message of the log is the opening and was taken."""
         if message_id != self._id:

@@ -19,6 +19,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from holdfast.core import sessions
+from holdfast.core.cold.roles import PAYER
 from holdfast.core.fold import Applied, Fold
 from holdfast.core.snapshot import content_of
 from holdfast.core.state import NONE, Role, Session
@@ -30,11 +31,12 @@ from holdfast.domain.snapshots import PartContent, SnapshotHeader
 from holdfast.replica.directory import Directory
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET
 from holdfast.replica.names import AccountNames
-from holdfast.replica.node import reads
+from holdfast.replica.node import payments, reads
 from holdfast.replica.node.entrance import Entrance
 from holdfast.replica.node.histories import Histories
 from holdfast.replica.node.named import NamedBatch, named_batch, openings, told_of
 from holdfast.replica.node.outbox import Message, Outbox, Resolved
+from holdfast.replica.node.payments import Effect
 from holdfast.replica.node.speaker import Own, Speaker
 
 READS_MAXIMUM = 1_024
@@ -124,6 +126,7 @@ class Node:
         self._outbox: Outbox | None = None
         self._speaker: Speaker | None = None
         self._histories = Histories()
+        self._published: set[str] = set()
         self._replies: list[tuple[Any, Reply]] = []
         self._snapshots: list[SnapshotDue] = []
         self._snapshot_at = float("-inf")
@@ -157,6 +160,9 @@ class Node:
     def published(self, message_id: str, now: float, *, position: int = NONE, repeated: bool = False) -> None:
         """What became of a message: its position, or NONE where the broker has it not, or nobody knows."""
         stored, shown = position != NONE, position < self.fold.position
+        sender = self._entrance if self._outbox is None else self._outbox
+        if stored and shown and sender.awaits(message_id):
+            self.halt(f"the broker has message {message_id} at position {position}, where another frame was folded")
         if self._outbox is None:
             self._entrance.published(message_id, now, stored=stored, repeated=repeated, shown=shown)
         else:
@@ -226,6 +232,24 @@ class Node:
         """Snapshots since the last call."""
         out, self._snapshots = self._snapshots, []
         return out
+
+    def effects(self) -> list[Effect]:
+        """What is to be published outside the log, if this node is the one to do it; each once in its life."""
+        if self.halted or self._speaker is None or not self.fold.machine.registry.payments:
+            return []
+        if not self._speaker.holds(self.fold, PAYER):
+            self._published.clear()
+            return []
+        out = [one for one in payments.due(self.fold, self.book) if one.id not in self._published]
+        self._published.update(one.id for one in out)
+        return out
+
+    def effected(self, effect: Effect, *, done: bool) -> None:
+        """What became of an effect: confirmed in the log if it was published, else tried again."""
+        if not done:
+            self._published.discard(effect.id)
+        elif self._speaker is not None and self._outbox is not None and not self.halted:
+            self._speaker.confirm(self._outbox, effect.withdrawal)
 
     def next_at(self, now: float) -> float:
         """When `turn` and `messages` have something to do although nothing happened until then."""

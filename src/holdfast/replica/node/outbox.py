@@ -195,6 +195,11 @@ class Outbox:
         else:
             flight.state = State.STORED
 
+    def awaits(self, message_id: str) -> bool:
+        """Whether the log, as folded so far, has not shown a message that was sent: neither taken nor refused."""
+        flight = self._flight_of(message_id)
+        return flight is not None and flight.state is State.SENT
+
     def seen(self, number: int, position: int, outcomes: Outcomes, details: dict[int, object], now: float) -> None:
         """The fold has met a frame of this gateway's session.
 

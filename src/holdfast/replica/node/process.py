@@ -23,6 +23,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import nats.errors
+import nats.js.errors
 from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
@@ -36,7 +38,7 @@ from holdfast.log.errors import LogError
 from holdfast.log.jetstream.connection import connect
 from holdfast.log.jetstream.follower import Follower
 from holdfast.log.jetstream.publisher import Fate, publish
-from holdfast.log.jetstream.stream import stream_state
+from holdfast.log.jetstream.stream import MESSAGE_ID, stream_state
 from holdfast.log.sqlite import SqliteLog
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
@@ -47,6 +49,7 @@ from holdfast.replica.node import joining
 from holdfast.replica.node.joining import Candidate
 from holdfast.replica.node.node import Identity, Node, Settings, SnapshotDue
 from holdfast.replica.node.outbox import EvictedError, Message
+from holdfast.replica.node.payments import Effect
 from holdfast.replica.node.store import SnapshotStore
 from holdfast.replica.warming import warm
 
@@ -286,6 +289,8 @@ class NodeProcess:
         for token, reply in self._node.replies():
             if token.reply:
                 await self._link.publish(token.reply, encode_message(reply))
+        for effect in self._node.effects():
+            self._spawn(self._effect(effect))
         for due in self._node.snapshots():
             self._spawn(self._keep(due))
 
@@ -304,6 +309,20 @@ class NodeProcess:
         if position == NONE:
             say(self._name, f"message {message.id}: {published.fate.value} ({published.problem})")
             self._came.set()
+
+    async def _effect(self, effect: Effect) -> None:
+        """Publish an effect; the broker drops a repeat of its id, and so does whoever carries it out."""
+        done = False
+        try:
+            await self._link.jetstream().publish(
+                effect.subject, effect.content, timeout=PUBLISH_S, headers={MESSAGE_ID: effect.id}
+            )
+            done = True
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            say(self._name, f"{effect.id} was not published: {error!r}")
+            await asyncio.sleep(PAUSE_S)
+        self._node.effected(effect, done=done)
+        self._came.set()
 
     async def _keep(self, due: SnapshotDue) -> None:
         """Write a snapshot to disk and to the store; what fails costs a later start time and nothing else."""

@@ -10,8 +10,18 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from holdfast.core.cold.roles import PAYER
 from holdfast.core.fold import Fold
-from holdfast.domain.commands import CastVote, ColdCommand, OpenSession, TakeLease, Tick, cold_record, encode_cold
+from holdfast.domain.commands import (
+    CastVote,
+    ColdCommand,
+    ConfirmPayment,
+    OpenSession,
+    TakeLease,
+    Tick,
+    cold_record,
+    encode_cold,
+)
 from holdfast.domain.frames import Records
 from holdfast.domain.messages import Batch
 from holdfast.domain.reasons import Reason
@@ -56,8 +66,8 @@ class Speaker:
         if now - self._ticked_at >= self._interval_s and CLOCK not in self._under_way:
             self._ticked_at = now
             said: list[ColdCommand] = [Tick(self.number, clock)]
-            if self._wants(fold, DECIDER):
-                said.append(TakeLease(DECIDER, self.number, LEASE_S * 10**9))
+            wanted = [DECIDER, PAYER] if fold.machine.registry.payments else [DECIDER]
+            said += [TakeLease(role, self.number, LEASE_S * 10**9) for role in wanted if self._wants(fold, role)]
             self._offer(outbox, CLOCK, said)
         if fold.position == self._looked_at or now - self._decided_at < DECISION_INTERVAL_S:
             return
@@ -74,6 +84,11 @@ class Speaker:
         looked = fold.position == self._looked_at
         tick = float("inf") if CLOCK in self._under_way else self._ticked_at + self._interval_s
         return tick if looked else min(tick, self._decided_at + DECISION_INTERVAL_S)
+
+    def confirm(self, outbox: Outbox, withdrawal: int) -> None:
+        """Say that a payment is on its way."""
+        if self._session is not None:
+            self._offer(outbox, f"payment {withdrawal}", [ConfirmPayment(withdrawal)])
 
     def answered(self, resolved: Resolved) -> None:
         """A batch of the node's own is in the log."""
