@@ -7,7 +7,7 @@ UV := $(BOOTSTRAP)/bin/uv
 RUN := $(UV) run --frozen --no-sync
 STAMP := $(VENV)/.synced
 
-.PHONY: setup run test check format bench docs clean
+.PHONY: setup run test check format bench chaos docs clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,12 @@ bench: setup
 	$(RUN) holdfast bench fold
 	$(RUN) holdfast bench embedded
 	$(RUN) holdfast bench cluster
+
+# The long set of faults: `make chaos SEED=7 MINUTES=30`. Without SEED a new one, which is said.
+SEED ?= -1
+MINUTES ?= 30
+chaos: setup
+	$(RUN) holdfast chaos --seed $(SEED) --minutes $(MINUTES) --report docs/reports/chaos.md
 
 docs: setup
 	$(UV) run --frozen --group docs mkdocs build --strict --site-dir build/site

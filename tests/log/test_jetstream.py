@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 
 import pytest
 from conformance import LogConformance, chain
@@ -179,3 +180,14 @@ def test_most_servers_are_dead(servers):
         frames = [frame for _, frame in log.read(0)]
         assert frames in ([b"a", b"c"], [b"a", b"b", b"c"])
         assert frames[position] == b"c"
+
+
+@pytest.mark.criterion("LOG-7")
+def test_closing_ends_what_waits():
+    """An append that waits for servers ends when the log is closed by another thread."""
+    log = JetStreamLog(Access((f"nats://127.0.0.1:{free_ports(1)[0]}",)))
+    closer = threading.Timer(0.1, log.close)
+    closer.start()
+    with pytest.raises(errors.ClosedError):
+        log.append(b"a")
+    closer.join()

@@ -171,6 +171,30 @@ def test_a_broken_connection_keeps_nothing_and_holds_nobody(tmp_path):
 
 
 @pytest.mark.criterion("LOG-21")
+def test_closed_while_connecting_again_stays_closed(tmp_path):
+    """The library's attempt may lose its cancellation, as if it had just succeeded."""
+
+    async def work(server):
+        client = await connect(server.access(), name="test")
+
+        async def deaf():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await client.force_reconnect()
+            await asyncio.sleep(60)
+
+        client._reconnection_task = again = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        await client.close()
+        assert again.done()
+        await asyncio.sleep(0.2)
+        assert client.is_closed
+
+    with OneServer(tmp_path, USERS % "right") as server:
+        run(work(server))
+
+
+@pytest.mark.criterion("LOG-21")
 def test_there_must_be_a_server():
     with pytest.raises(InputError, match="servers"):
         run(connect(Access(()), name="test"))

@@ -123,14 +123,19 @@ def against_time(evidence: Evidence) -> list[str]:
 
 
 def backwards(evidence: Evidence) -> list[str]:
-    """Answers to one client that reflect less than an earlier one, or less than was asked for (CHA-10)."""
-    seen: dict[str, int] = defaultdict(lambda: -1)
+    """Answers that reflect less than the client saw before it asked, or less than it asked for (CHA-10)."""
+    by_client: dict[str, list[Question]] = defaultdict(list)
+    for question in _answered(evidence.history):
+        by_client[question.client].append(question)
     out = []
-    for question in sorted(_answered(evidence.history), key=lambda question: question.call):
-        least = max(seen[question.client], question.minimum)
-        if question.position < least:
-            out.append(f"{question} reflects position {question.position}, which is below {least}")
-        seen[question.client] = max(seen[question.client], question.position)
+    for questions in by_client.values():
+        seen, answers = -1, sorted(questions, key=lambda question: question.answered_at, reverse=True)
+        for question in sorted(questions, key=lambda question: question.asked_at):
+            while answers and answers[-1].answered_at < question.asked_at:
+                seen = max(seen, answers.pop().position)
+            least = max(seen, question.minimum)
+            if question.position < least:
+                out.append(f"{question} reflects position {question.position}, which is below {least}")
     return out
 
 

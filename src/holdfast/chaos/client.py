@@ -34,6 +34,7 @@ from holdfast.chaos.workload import Workload, World, said_of
 from holdfast.client.asynchronous import AsyncClient
 from holdfast.client.errors import BusyError, ClientError, UnknownError
 from holdfast.client.outcome import Outcome, Receipt
+from holdfast.client.results import Settings
 from holdfast.domain.errors import InputError
 from holdfast.domain.reasons import Reason
 
@@ -54,6 +55,7 @@ class Orders(msgspec.Struct, frozen=True):
         seed: Of its choices.
         world: What there is.
         pause_s: Mean time between submissions, and between questions.
+        timeout_s: After which a command that was not answered is unknown, or certainly not done.
     """
 
     configuration: str
@@ -62,6 +64,7 @@ class Orders(msgspec.Struct, frozen=True):
     seed: int
     world: World
     pause_s: float
+    timeout_s: float
 
 
 class Caller:
@@ -126,10 +129,10 @@ class Caller:
                 if outcome["reason"] == Reason.ACCEPTED:
                     self._workload.ordered(said, int(outcome["made"]))
 
-    async def ask(self) -> None:
+    async def ask(self, *, is_bounded: bool) -> None:
         """Ask until told to end, one question after the other."""
         while not self.ending.is_set():
-            question, call = self._workload.question(), self._next()
+            question, call = self._workload.question(is_bounded=is_bounded), self._next()
             minimum = self._client.position if question.own else -1
             staleness_ms = -1 if question.staleness_s is None else round(question.staleness_s * 1_000)
             self._journal.put(Asked(now(), call, question.what, question.arguments, minimum, staleness_ms))
@@ -196,12 +199,13 @@ async def run(orders: Orders) -> None:
     journal = Journal(Path(orders.journal))
     writing = asyncio.create_task(journal.run())
     try:
-        async with AsyncClient(orders.configuration, name=f"chaos {orders.client}") as client:
+        settings = Settings(timeout_s=orders.timeout_s)
+        async with AsyncClient(orders.configuration, name=f"chaos {orders.client}", settings=settings) as client:
             caller = Caller(orders, client, journal)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, caller.ending.set)
-            await asyncio.gather(caller.send(), caller.ask())
+            await asyncio.gather(caller.send(), caller.ask(is_bounded=False), caller.ask(is_bounded=True))
     finally:
         writing.cancel()
         with contextlib.suppress(asyncio.CancelledError):

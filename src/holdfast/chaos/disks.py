@@ -44,14 +44,15 @@ class SmallDisks:
         problem: Why there are none; empty where there are.
     """
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self._folders = folders
+    def __init__(self, folders: tuple[Path, ...], size: int = SMALL_DISK_BYTES) -> None:
+        """File systems of `size` bytes each."""
+        self._folders, self._size = folders, size
         self._mounted: list[Path] = []
         self.problem = ""
 
     def __enter__(self) -> "SmallDisks":
         for folder in self._folders:
-            problem = _mount(folder)
+            problem = _mount(folder, self._size)
             if problem:
                 self.problem = f"{folder.name} gets no file system of its own: {problem}"
                 break
@@ -72,13 +73,13 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 
 
-def _mount(folder: Path) -> str:
+def _mount(folder: Path, size: int) -> str:
     """Mount a small file system over a folder and put there what the folder had; why not, if it cannot be."""
     kept = folder.with_name(f"{folder.name}.kept")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, kept)
     try:
-        options = f"size={SMALL_DISK_BYTES},mode=700".encode()
+        options = f"size={size},mode=700".encode()
         if _library().mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, options):
             return os.strerror(ctypes.get_errno())
         shutil.copytree(kept, folder, dirs_exist_ok=True)
@@ -87,11 +88,17 @@ def _mount(folder: Path) -> str:
     return ""
 
 
+def disk_folders(stage: Stage) -> tuple[Path, ...]:
+    """The folders whose disk a fault may fill."""
+    engine, server = stage.plan.sites[:2]
+    return stage.place.engine(engine), stage.place.server(server) / layout.SERVER_DATA
+
+
 def engine_disk_full(stage: Stage) -> Iterator[Strike]:
     """The disk of one engine has no byte left, then has."""
     site = stage.plan.sites[0]
-    log = stage.place.engine(site) / layout.ENGINE_LOG
-    yield from _full(stage, stage.place.engine(site), site, log, b"full")
+    folder = stage.place.engine(site)
+    yield from _full(stage, folder, site, folder / layout.ENGINE_LOG, b"full")
 
 
 def server_disk_full(stage: Stage) -> Iterator[Strike]:
@@ -111,7 +118,7 @@ def _full(stage: Stage, folder: Path, site: Site, log: Path, word: bytes) -> Ite
         raise Skipped(stage.no_small_disks)
     strike = Strike((site.region,), hold_s=8.0)
     ballast, said = folder / _BALLAST, log.stat().st_size
-    _fill(ballast)
+    fill_up(ballast)
     strike.confirm(f"{folder.name} has no byte left", that=shutil.disk_usage(folder).free == 0)
     try:
         yield strike
@@ -122,7 +129,8 @@ def _full(stage: Stage, folder: Path, site: Site, log: Path, word: bytes) -> Ite
         ballast.unlink(missing_ok=True)
 
 
-def _fill(ballast: Path) -> None:
+def fill_up(ballast: Path) -> None:
+    """Make a file that leaves its disk no byte."""
     piece = _PIECE
     with ballast.open("wb", buffering=0) as file:
         while piece:
@@ -194,7 +202,9 @@ def _set_clock(stage: Stage, site: Site, offset_s: float) -> None:
 
 async def _define(stage: Stage, site: Site) -> bool:
     async with AsyncClient(configuration_of(stage.place, "operator"), name="chaos members") as operator:
-        return bool(await operator.submit_cold([DefineReplica(site.engine, bytes.fromhex(site.public_key), site.region)]))
+        return bool(
+            await operator.submit_cold([DefineReplica(site.engine, bytes.fromhex(site.public_key), site.region)])
+        )
 
 
 def engine_replaced(stage: Stage) -> Iterator[Strike]:

@@ -118,17 +118,14 @@ def region_cut_off(stage: Stage) -> Iterator[Strike]:
     region = stage.any_site().region
     others = stage.wiring.others(region)
     links = stage.wiring.between((region,), others)
-    yield from _lossy(stage, [*((link, Direction.THERE) for link in links), *((link, Direction.BACK) for link in links)],
-                      (region,), (region,))  # fmt: skip
+    yield from _lossy(stage, [(link, direction) for link in links for direction in Direction], (region,), (region,))
 
 
 def all_regions_cut_off(stage: Stage) -> Iterator[Strike]:
     """Each region loses all bytes of the others: no two are a majority."""
     regions = stage.wiring.regions
     links = [
-        link
-        for link in stage.wiring.relays.links
-        if stage.wiring.region_of(link[0]) != stage.wiring.region_of(link[1])
+        link for link in stage.wiring.relays.links if stage.wiring.region_of(link[0]) != stage.wiring.region_of(link[1])
     ]
     yield from _lossy(stage, [(link, direction) for link in links for direction in Direction], regions, regions)
 
@@ -167,8 +164,10 @@ def links_slow(stage: Stage) -> Iterator[Strike]:
     regions = stage.wiring.regions
     links = [link for region in regions for link in stage.wiring.between((region,), stage.wiring.others(region))]
     delay_s = stage.chance.uniform(0.04, 0.16)
-    yield from _conditioned(stage, set(links), regions, lambda: stage.wiring.relays.delay(links, delay_s, delay_s / 4),
-                            "delayed", 10.0)  # fmt: skip
+    relays = stage.wiring.relays
+    yield from _conditioned(
+        stage, set(links), regions, lambda: relays.delay(links, delay_s, delay_s / 4), "delayed", 10.0
+    )
 
 
 def region_frozen(stage: Stage) -> Iterator[Strike]:

@@ -4,6 +4,7 @@ A gap is the longest time between two acknowledgements one after the other of on
 in the fault's window. What may not live here: what is right or wrong.
 """
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,8 +39,8 @@ class Gap(NamedTuple):
         window: The fault.
         hit: For clients of the regions that were hit.
         others: For the others.
-        reads: Without an answer to a question, for all clients.
-        silent: Questions that were not answered.
+        reads: Without an answer to a question that takes any age, for all clients.
+        silent: Questions that were not answered, those that limit the age included.
         unknown: Commands whose fate clients do not know.
     """
 
@@ -56,7 +57,7 @@ def longest(times: Sequence[int], began_at: int, ended_at: int) -> float:
     first, last = bisect_left(times, began_at) - 1, bisect_right(times, ended_at)
     marks = [began_at if first < 0 else times[first], *times[first + 1 : last]]
     marks.append(ended_at if last >= len(times) else times[last])
-    return max((later - sooner for sooner, later in zip(marks, marks[1:], strict=False)), default=0) / 1e9
+    return max((later - sooner for sooner, later in itertools.pairwise(marks)), default=0) / 1e9
 
 
 def gaps(history: History, regions: dict[str, str], windows: Sequence[Window]) -> list[Gap]:
@@ -73,7 +74,7 @@ def gaps(history: History, regions: dict[str, str], windows: Sequence[Window]) -
         if command.fate is Fate.OK:
             acknowledged[command.client].append(command.ended_at)
     for question in history.questions:
-        if question.answered_at != NEVER:
+        if question.answered_at != NEVER and question.staleness_ms < 0:
             answered[question.client].append(question.answered_at)
     for times in (*acknowledged.values(), *answered.values()):
         times.sort()

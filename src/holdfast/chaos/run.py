@@ -18,6 +18,7 @@ import msgspec
 
 from holdfast.chaos.checks import Evidence, judge
 from holdfast.chaos.client import Orders
+from holdfast.chaos.disks import SmallDisks, clock_an_hour_off, disk_folders
 from holdfast.chaos.evidence import copies_of, longest_copy, snapshots_of
 from holdfast.chaos.faults import Fault, Strike
 from holdfast.chaos.gaps import Gap, Window, gaps
@@ -34,6 +35,10 @@ BACK_S: Final = 60.0
 SETTLE_S: Final = 2.0
 WARM_S: Final = 3.0
 PAUSE_S: Final = 0.05
+TIMEOUTS_S: Final = (30.0, 30.0, 3.0)
+"""Of the clients' commands. One is impatient, so that some of what it sends stays unknown, and its sessions change."""
+CLOCK_OFF_NS: Final = 1_800 * 10**9
+"""A tick further than this from logical time is of a clock that is an hour off."""
 _CLIENT_END_S: Final = 45.0
 _POLL_S = 0.1
 _TAIL_BYTES = 1 << 16
@@ -66,7 +71,15 @@ class Result(NamedTuple):
         return [f"{name}: {text}" for name, found in self.findings.items() for text in found]
 
 
-def run(folder: Path, seed: int, faults: Iterator[Fault], *, tell: Tell, pause_s: float = PAUSE_S) -> Result:
+def run(
+    folder: Path,
+    seed: int,
+    faults: Iterator[Fault],
+    *,
+    tell: Tell,
+    pause_s: float = PAUSE_S,
+    small_disks: bool = False,
+) -> Result:
     """Set a cluster up, let clients work, strike, and judge.
 
     Args:
@@ -75,10 +88,14 @@ def run(folder: Path, seed: int, faults: Iterator[Fault], *, tell: Tell, pause_s
         faults: One after the other; the run ends with them.
         tell: Takes lines of progress.
         pause_s: Mean time between a client's submissions, and between its questions.
+        small_disks: Whether some folders get a small file system of their own, where the machine allows it.
     """
     chance = random.Random(seed)  # noqa: S311 (a choice of faults)
-    with Relays() as relays:
-        stage = Stage(folder / "cluster", relays, chance)
+    with contextlib.ExitStack() as undo:
+        stage = Stage(folder / "cluster", undo.enter_context(Relays()), chance)
+        if small_disks:
+            disks = undo.enter_context(SmallDisks(disk_folders(stage)))
+            stage.no_small_disks = disks.problem
         try:
             stage.up()
             tell("the cluster runs")
@@ -151,7 +168,15 @@ class _Crew:
             undo.callback(self._end)
             for number, (name, region) in enumerate(self.regions.items()):
                 configuration = self._stage.wiring.client_file(self._folder, region)
-                orders = Orders(str(configuration), str(self.journal(name)), number, self._seed, world, self._pause_s)
+                orders = Orders(
+                    configuration=str(configuration),
+                    journal=str(self.journal(name)),
+                    client=number,
+                    seed=self._seed,
+                    world=world,
+                    pause_s=self._pause_s,
+                    timeout_s=TIMEOUTS_S[number % len(TIMEOUTS_S)],
+                )
                 path = self._folder / f"{name}.json"
                 path.write_bytes(msgspec.json.encode(orders))
                 command = [sys.executable, "-P", "-m", "holdfast.chaos.client", str(path)]
@@ -224,8 +249,16 @@ def _judge(
     best, frames = longest_copy(stage)
     answered = [question for question in history.questions if question.answered_at >= 0]
     truth = truth_of(frames, answered)
+    off = sum(abs(clock.ahead) > CLOCK_OFF_NS for clock in truth.clocks)
+    windows = [_with_ticks(window, off) if window.fault == name_of(clock_an_hour_off) else window for window in windows]
     evidence = Evidence(history, truth, observer.sights, snapshots_of(stage), copies_of(stage, best))
     findings = judge(evidence)
     findings["recovery"] = [f"{window.fault}: {window.problem}" for window in windows if window.problem]
     findings["clients"] = crew.problems()
     return Result(seed, findings, gaps(history, crew.regions, windows), skipped, history, truth)
+
+
+def _with_ticks(window: Window, off: int) -> Window:
+    """The proof that a clock was an hour off is in the log."""
+    proofs = (*window.proofs, f"{off} ticks of the log are an hour off") if off else ()
+    return window._replace(proofs=proofs)

@@ -45,7 +45,7 @@ class Place(NamedTuple):
     """Where a command used up its number, and with which outcome."""
 
     position: int
-    index: int
+    record: int
     reason: int
     command: int
     session: int
@@ -69,7 +69,7 @@ class Truth(NamedTuple):
         roots: By position of a checkpoint, H and root, hexadecimal.
         wrong: Answers that are not what the state at their position says: the question, and what it should be.
         unconserved: Positions after which something did not sum to zero.
-        clocks: Of the ticks that were accepted.
+        clocks: Of the ticks that were accepted, or refused as behind the replica's one before.
         repeats: Records that came again under their numbers.
         refused_frames: Frames that were refused whole.
         root: At the end, hexadecimal.
@@ -137,7 +137,7 @@ class _Reader:
                 session, number = int(record["session"]), int(record["number"])
                 place = Place(applied.position, index, reason, int(outcome["command"]), session, number)
                 self.places[said_of(record)].append(place)
-            elif record["kind"] == RecordKind.COLD and reason == Reason.ACCEPTED:
+            elif record["kind"] == RecordKind.COLD and reason in (Reason.ACCEPTED, Reason.CLOCK_BACKWARDS):
                 self._note_clock(frame, index, applied.position)
 
     def _note_clock(self, frame: Frame, index: int, position: int) -> None:

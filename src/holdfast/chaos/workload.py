@@ -61,7 +61,7 @@ class Question(NamedTuple):
     staleness_s: float | None
 
 
-_STALENESS_S: Final = (None, None, 0.5, 1.0, 2.0)
+_STALENESS_S: Final = (0.5, 1.0, 2.0)
 
 
 class Workload:
@@ -87,7 +87,7 @@ class Workload:
     def named(self) -> tuple[dict[str, Any], Records]:
         """A transfer in names and main units, and the record that it becomes."""
         record = self._transfer()
-        names = {number: name for number, name in zip(self._world.accounts, self._world.names, strict=True)}
+        names = dict(zip(self._world.accounts, self._world.names, strict=True))
         fields = {
             "account": names[int(record["account"][0])],
             "other": names[int(record["other"][0])],
@@ -105,12 +105,13 @@ class Workload:
         if said[0] == RecordKind.ORDER:
             self._orders.append((said[1], made))
 
-    def question(self) -> Question:
-        """What to ask next."""
+    def question(self, *, is_bounded: bool) -> Question:
+        """What to ask next, with a bound on how old the answer may be or without."""
         what = self._random.choice(("account", "account", "margin", "conservation", "root"))
         account = self._random.choice(self._world.names)
         arguments = {"account": account} if what in ("account", "margin") else {}
-        return Question(what, arguments, self._random.random() < 0.5, self._random.choice(_STALENESS_S))
+        staleness_s = self._random.choice(_STALENESS_S) if is_bounded else None
+        return Question(what, arguments, self._random.random() < 0.5, staleness_s)
 
     def pause_s(self, mean_s: float) -> float:
         """How long to wait before the next."""

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import signal
+import tempfile
+import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 NOT_WELL = 1
 """Exit status of `status` where something does not run, does not answer or has not caught up."""
+BROKEN_PROMISE = 1
+"""Exit status of `demo` where something was lost or doubled, or engines have different states."""
+DEMO_MINUTES = (0.2, 15.0)
 REGIONS = ("amsterdam", "frankfurt", "london")
 SIGNALS = ("KILL", "STOP", "CONT", "TERM")
 _ABSENT = "–"
@@ -188,6 +193,52 @@ def rebuild(
     typer.echo(f"the log has {done.frames:,} frames" + (f"; what it was is in {done.kept}" if done.kept else ""))
     for name in done.contradicting:
         note(f"empty the folder of {name} but for engine.toml, authority.pem and replica.key before it starts")
+
+
+@app.command()
+@reported
+def demo(
+    *,
+    minutes: Annotated[float, typer.Option("--minutes", help="How long the market is replayed.")] = 3.0,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Make the cluster here (new or empty) and keep its files.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of population, noise and orders.")] = 1,
+    json_: Json = False,
+) -> None:
+    """Show it: a cluster under load, killed piece by piece, while the crash of March 2020 replays.
+
+    Exit status 0 only if nothing that was acknowledged was lost or doubled and all engines have one state.
+    """
+    _operations()
+    if not DEMO_MINUTES[0] <= minutes <= DEMO_MINUTES[1]:
+        raise InputError("out-of-range", "--minutes", minutes, f"give {DEMO_MINUTES[0]:g} to {DEMO_MINUTES[1]:g}")
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("malformed", "--folder", str(folder), "name a folder that is new or empty", "is in use")
+    _compile()
+    from holdfast.chaos.demo.run import Job, demonstrate
+    from holdfast.chaos.demo.scene import Scene
+    from holdfast.chaos.demo.view import shown, summary
+
+    with ExitStack() as stack:
+        home = folder.expanduser() if folder else Path(stack.enter_context(_temporary())) / "cluster"
+        scene = Scene(time.monotonic(), 60.0 * minutes)
+        with shown(scene, messages()):
+            result = demonstrate(Job(minutes=minutes, seed=seed), home, scene)
+    if json_:
+        typer.echo(result.as_json())
+    else:
+        console = output()
+        console.width = max(console.width, _WIDTH)
+        for part in summary(result):
+            console.print(part)
+        again = f" --folder {home}" if folder else ""
+        console.print(f"  go on: holdfast cluster up{again}, and docs/tutorials/first-cluster.md")
+    raise typer.Exit(0 if result.is_kept else BROKEN_PROMISE)
+
+
+def _temporary() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="holdfast-demo-", ignore_cleanup_errors=True)
 
 
 def _hosts(text: str) -> dict[str, str]:

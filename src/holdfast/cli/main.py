@@ -7,6 +7,7 @@ import typer
 
 from holdfast.cli import cluster, replica
 from holdfast.cli.bench import bench
+from holdfast.cli.chaos import chaos
 from holdfast.cli.conformance import conformance
 from holdfast.cli.inspect import inspect
 from holdfast.cli.margin import margin, models
@@ -47,6 +48,7 @@ app.command()(bench)
 app.command()(replay)
 app.command()(inspect)
 app.command()(sim)
+app.command(hidden=True)(chaos)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(replica.app, name="replica")
 

@@ -10,6 +10,7 @@ A signal to end is passed on, and the supervisor waits until the engine has ende
 killed, the engine goes on; the next supervisor ends it before it starts one. What may not live here: what an engine is.
 """
 
+import contextlib
 import datetime
 import signal
 import subprocess
@@ -24,7 +25,7 @@ import msgspec
 
 from holdfast.cluster import layout
 from holdfast.cluster.processes import find, process_of, sole, this_process
-from holdfast.domain.errors import invariant
+from holdfast.domain.errors import HoldfastError, invariant
 from holdfast.replica.errors import KeyFileError, SuspendedError
 
 PAUSE_MINIMUM_S, PAUSE_MAXIMUM_S = 0.05, 5.0
@@ -160,8 +161,13 @@ class _Supervisor:
         """One life of the engine, from its start to its end; its status."""
         child = self._child = subprocess.Popen(self._command, cwd=self._folder)  # noqa: S603 (the caller's command)
         process = process_of(child.pid)
-        if process is not None:
-            process.write(self._folder / layout.ENGINE_PROCESS)
+        try:
+            if process is not None:
+                process.write(self._folder / layout.ENGINE_PROCESS)
+        except (HoldfastError, OSError) as error:
+            # Nobody could find it to end it, and on a full disk it would not live long.
+            self._tell(f"{self._name} cannot be written down and is killed: {error}")
+            child.kill()
         if self._ending.is_set():
             self._end_child()  # The signal came before there was a child.
         return child.wait()
@@ -190,12 +196,15 @@ class _Supervisor:
 
     def _note(self, status: int, ran_s: float, pause_s: float) -> None:
         path, older = _death_files(self._folder)[::-1]
-        if path.exists() and path.stat().st_size > _DEATHS_BYTES_MAXIMUM:
-            path.replace(older)
         pid = 0 if self._child is None else self._child.pid
         death = Death(_now(), pid, status, round(ran_s, 3), pause_s)
-        with path.open("ab") as file:
-            file.write(msgspec.json.encode(death) + b"\n")
+        try:
+            if path.exists() and path.stat().st_size > _DEATHS_BYTES_MAXIMUM:
+                path.replace(older)
+            with path.open("ab") as file:
+                file.write(msgspec.json.encode(death) + b"\n")
+        except OSError as error:
+            self._tell(f"a death of {self._name} is not written down: {error}")  # The disk may be full: that passes.
 
 
 def _death_files(folder: Path) -> tuple[Path, Path]:
@@ -214,5 +223,7 @@ def _now() -> str:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"{_now()} supervisor: {message}\n")
-    sys.stderr.flush()
+    # Nobody hears it where the disk is full; the supervisor lives on.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{_now()} supervisor: {message}\n")
+        sys.stderr.flush()

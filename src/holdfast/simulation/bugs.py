@@ -323,7 +323,7 @@ def _amnesia_ignored(patch: Patch) -> None:
     patch.set(following.Following, "_end", lambda *_: None)
 
 
-@_bug("histories-ignored", "a halted node answers what was under way")
+@_bug("halt-ignored", "a halted node answers what was under way")
 def _halt_ignored(patch: Patch) -> None:
     patch.set(node.Node, "halt", lambda *_: None)
 

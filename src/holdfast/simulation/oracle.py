@@ -39,8 +39,8 @@ class Intent:
     Attributes:
         trader: Who.
         place: Where the log has it, None while it has not.
-        told: The outcome that the client was told.
         is_denied: Whether the client was told that it was certainly not done.
+        is_old: Whether it was offered before the broker forgot something.
         is_unknown: Whether the client was told that nobody knows.
         is_ambiguous: Whether another command says the same, as the fate of this one is unknown or was forgotten.
     """
@@ -48,9 +48,8 @@ class Intent:
     def __init__(self, trader: str) -> None:
         self.trader = trader
         self.place: Place | None = None
-        self.told: bytes | None = None
         self.is_denied = False
-        self.is_unknown = self.is_ambiguous = False
+        self.is_old = self.is_unknown = self.is_ambiguous = False
 
 
 class Oracle(Observer):
@@ -107,7 +106,7 @@ class Oracle(Observer):
         self._heard_before = {engine.name: engine.heard for engine in self.engines}
         for intent in self._intents:
             intent.place = None
-            intent.told, intent.is_denied = None, False
+            intent.is_denied, intent.is_old = False, True
         self._laws, self._last = Laws(), {}
         self.truth.begin()
         self.follow()
@@ -250,6 +249,8 @@ class Oracle(Observer):
                 self._deny(self._intents[serial], f"{trader} was told {failed.fate.value} ({failed.problem})")
 
     def _deny(self, intent: Intent, what: str) -> None:
+        if intent.is_old:
+            return  # It may rest on an answer that was right by what the broker forgot.
         intent.is_denied = True
         if intent.place is not None:
             raise Violation("denied", f"{what} of a command that frame {intent.place.position} applied")

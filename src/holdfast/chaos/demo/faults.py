@@ -5,22 +5,23 @@ What lives here: the faults and the acts. What may not: when they are due, and h
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
+from holdfast.chaos.demo.threads import in_thread
 from holdfast.chaos.demo.watch import Watch
 from holdfast.cluster.connections import connected
 from holdfast.cluster.engines import engine_process
 from holdfast.cluster.errors import NotRunningError
 from holdfast.cluster.layout import Layout
-from holdfast.cluster.plan import Plan, Site
+from holdfast.cluster.plan import Plan
 from holdfast.cluster.processes import Process
 from holdfast.cluster.servers import server_process, start_server
 from holdfast.log.jetstream.stream import STREAM
 
 STOPPED_S: Final = 6.0
 """How long a process stays stopped."""
-ADMIN_S: Final = 5.0
+ADMIN_S, ENDED_S = 5.0, 5.0
 
 
 class Fault(NamedTuple):
@@ -30,22 +31,24 @@ class Fault(NamedTuple):
         kind: Key of it, one word.
         title: For people, short.
         story: What is done, a sentence with the place of what is hit as {}.
-        mending: What brings it back.
+        holds_s: How long it is left as it is, at least.
+        is_survived: Whether clients go on before it is mended, which is then waited for.
     """
 
     kind: str
     title: str
     story: str
-    mending: str
+    holds_s: float = 0.0
+    is_survived: bool = True
 
 
 FAULTS: Final = (
-    Fault("engine", "engine killed", "kill -9 {}", "its supervisor starts it again"),
-    Fault("stop", "engine stopped", "kill -STOP {}", "kill -CONT after 6 s"),
-    Fault("follower", "follower killed", "kill -9 {}, a follower of the log", "it is started again"),
-    Fault("leader", "log leader killed", "kill -9 {}, which leads the log", "the others elect, then it is started again"),
-    Fault("step-down", "log step-down", "{} is asked to hand the log over", "nothing to mend"),
-    Fault("all", "all six killed", "kill -9 {}", "the servers are started again, supervisors start the engines"),
+    Fault("engine", "engine killed", "kill -9 {}: its supervisor starts it again"),
+    Fault("stop", "engine stopped", f"kill -STOP {{}}, for {STOPPED_S:g} seconds", holds_s=STOPPED_S),
+    Fault("follower", "follower killed", "kill -9 {}, which follows the log"),
+    Fault("leader", "log leader killed", "kill -9 {}, which leads the log: the two others elect"),
+    Fault("step-down", "log step-down", "{} is told to hand the log over"),
+    Fault("all", "all six killed", "kill -9 {}, at once", is_survived=False),
 )
 """In the order in which they are done."""
 ALL: Final = "all servers and engines"
@@ -83,38 +86,28 @@ class Actor:
                 await admin.request(f"$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}", b"", timeout=ADMIN_S)
             return
         number = signal.SIGSTOP if fault.kind == "stop" else signal.SIGKILL
-        for process in self._processes(target):
-            if process is not None:
-                process.signal(number)
+        processes = self._processes(target)
+        for process in processes:
+            process.signal(number)
+        if number == signal.SIGKILL:
+            # Until the system has ended them they look as if they ran.
+            await in_thread(lambda: [process.wait(ENDED_S) for process in processes])
 
-    def _processes(self, target: str) -> list[Process | None]:
+    def _processes(self, target: str) -> list[Process]:
         """The processes of a target, all found before the first is hit."""
         found: list[Process | None] = []
         for site in self._plan.sites:
             found += [server_process(self._place, site)] if target in (site.server, ALL) else []
             found += [engine_process(self._place, site)] if target in (site.engine, ALL) else []
-        if not any(found):
+        running = [process for process in found if process is not None]
+        if not running:
             raise NotRunningError(target, "does not run", "see its log in the folder of the demonstration")
-        return found
+        return running
 
     async def mend(self, fault: Fault, target: str) -> None:
         """Bring back what does not come back by itself."""
         if fault.kind == "stop":
             for process in self._processes(target):
-                if process is not None:
-                    process.signal(signal.SIGCONT)
+                process.signal(signal.SIGCONT)
         dead = [site for site in self._plan.sites if server_process(self._place, site) is None]
-        await self._start(dead)
-
-    async def _start(self, dead: Sequence[Site]) -> None:
-        """Start servers in threads; even where this is cancelled, it returns only when they have started."""
-        starting = [asyncio.to_thread(start_server, self._plan, self._place, site) for site in dead]
-        work = asyncio.gather(*starting, return_exceptions=True)
-        try:
-            results = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await work
-            raise
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        await asyncio.gather(*(in_thread(partial(start_server, self._plan, self._place, site)) for site in dead))

@@ -6,7 +6,7 @@ What lives here: prices. What may not: who quotes and trades them. Rules and wor
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,15 @@ from holdfast.stress.volatility import BasisRule, recent_returns
 from holdfast.stress.walk import walk
 
 WINDOW: Final = "2020-03"
-STEPS_PER_SECOND: Final = 3
-"""Steps of the walk, a quarter of an hour each, in a second of the demonstration."""
+STEPS_PER_SECOND, QUOTES_PER_STEP = 2, 2
+"""Steps of the walk, a quarter of an hour each, in a second of the demonstration; and quotes on the straight line from
+one to the next."""
 LOW_AT: Final = 0.45
 """Where in the demonstration the lowest price comes, as a share of it."""
 ETHER_SHARE, ETHER_RESPONSE = 0.0245, 1.1
 """Ether's first price as a share of Bitcoin's, and its logarithmic move for each of Bitcoin's."""
+STRESS: Final = 8.0
+"""By how much more makers' quotes are wider and thinner for a day's logarithmic return of one."""
 ASSETS: Final = ("BTC", "ETH", "USDC")
 CONTRACTS: Final = ("BTC-PERPETUAL", "BTC_USDC-PERPETUAL", "ETH-PERPETUAL", "ETH_USDC-PERPETUAL")
 """Contracts without expiry: two paid in coins, two in USDC."""
@@ -34,15 +37,16 @@ FIRST_CONTRACT: Final = FIRST_ITEM + len(ASSETS)
 INDEX_SCALE, PRICE_DECIMALS = 10**8, 2
 NOISE: Final = 0.0002
 """Standard deviation of what a source says, as a fraction of the price; at most three of them."""
-LIE, LIE_PERIOD, LIE_STEPS = 0.7, 60, 12
-"""The liar's factor; in each period of so many steps it lies in the first ones."""
+LIE, LIE_PERIOD, LIE_QUOTES = 0.7, 80, 16
+"""The liar's factor; in each period of so many quotes it lies in the first ones."""
 
 
-class Step(NamedTuple):
-    """The market at a step.
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The market at a quote.
 
     Attributes:
-        number: Of the step, from 0.
+        number: Of the quote, from 0.
         time_ns: When it was, nanoseconds UTC.
         index: [assets] US dollars of each of ASSETS.
         price: [contracts] US dollars of each of CONTRACTS.
@@ -57,12 +61,13 @@ class Step(NamedTuple):
 
     def in_steps(self, contract: int, offset: float = 0.0) -> int:
         """A contract's price, a fraction away from it, in whole price steps."""
-        return max(1, round(float(self.price[contract]) * (1.0 + offset) * 10**PRICE_DECIMALS))
+        steps: float = float(self.price[contract]) * (1.0 + offset) * 10.0**PRICE_DECIMALS
+        return max(1, round(steps))
 
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """All steps.
+    """The walk through a part of the crash.
 
     Attributes:
         time_ns: [steps].
@@ -75,17 +80,29 @@ class Market:
     recent: Floats
 
     @property
-    def steps(self) -> int:
-        """How many steps there are."""
-        return self.bitcoin.size
+    def quotes(self) -> int:
+        """How many quotes there are, from the first step to the last."""
+        return (self.bitcoin.size - 1) * QUOTES_PER_STEP + 1
 
     def at(self, number: int) -> Step:
-        """The market at a step; after the last one it stands still."""
-        place = min(number, self.steps - 1)
-        bitcoin, recent = float(self.bitcoin[place]), float(self.recent[place])
+        """The market at a quote, on the straight line between steps; after the last one it stands still."""
+        invariant(number >= 0, f"quote {number} is before the first")
+        place = min(number, self.quotes - 1)
+        bitcoin, recent = (self._between(values, place) for values in (self.bitcoin, self.recent))
+        first, part = divmod(place, QUOTES_PER_STEP)
+        span = int(self.time_ns[min(first + 1, self.time_ns.size - 1)] - self.time_ns[first])
         index = np.array([bitcoin, ether(bitcoin, float(self.bitcoin[0])), 1.0])
         premium = BasisRule().perpetual(1.0, recent)
-        return Step(number, int(self.time_ns[place]), index, np.repeat(index[:2] * premium, 2), 1.0 + 8.0 * abs(recent))
+        return Step(
+            number=number,
+            time_ns=int(self.time_ns[first]) + span * part // QUOTES_PER_STEP,
+            index=index,
+            price=np.repeat(index[:2] * premium, 2),
+            stress=1.0 + STRESS * abs(recent),
+        )
+
+    def _between(self, values: Floats, place: int) -> float:
+        return float(np.interp(place / QUOTES_PER_STEP, np.arange(values.size), values))
 
 
 def ether(bitcoin: float, first: float) -> float:
@@ -121,17 +138,25 @@ def said(step: Step, source: int, seed: int) -> NDArray[np.int64]:
     random = np.random.default_rng([seed, source, step.number])
     noise = NOISE * np.clip(random.standard_normal(len(ASSETS) + len(CONTRACTS)), -3.0, 3.0)
     noise[len(ASSETS) - 1] *= 0.5
-    factor = LIE if source == LIAR and step.number % LIE_PERIOD < LIE_STEPS else 1.0
+    factor = LIE if source == LIAR and step.number % LIE_PERIOD < LIE_QUOTES else 1.0
     dollars = np.concatenate([step.index, step.price]) * (1.0 + noise) * factor
     scale = np.repeat([INDEX_SCALE, 10**PRICE_DECIMALS], [len(ASSETS), len(CONTRACTS)])
-    return np.maximum(1, np.round(dollars * scale)).astype(np.int64)
+    return np.asarray(np.maximum(1, np.round(dollars * scale)), np.int64)
 
 
-def quotes(step: Step, source: int, seed: int, now_ns: int) -> Records:
-    """A source's quotes of a step, stamped with a time; session and number are not filled in."""
+def quotes(step: Step, source: int, seed: int, now_ns: int, sequence: int) -> Records:
+    """A source's quotes of a step; session and number are not filled in.
+
+    Args:
+        step: Of the market.
+        source: Number in SOURCES.
+        seed: Of the noise.
+        now_ns: The time that they are stamped with.
+        sequence: The source's own, from 1.
+    """
     invariant(0 <= source < len(SOURCES), f"source {source} of {len(SOURCES)}")
     prices = said(step, source, seed)
     records = np.zeros(len(prices), RECORD)
     records["kind"], records["instrument"] = RecordKind.QUOTE, FIRST_ITEM + np.arange(len(prices))
-    records["price"], records["time"], records["quantity"] = prices, now_ns, step.number + 1
+    records["price"], records["time"], records["quantity"] = prices, now_ns, sequence
     return records

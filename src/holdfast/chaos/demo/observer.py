@@ -5,7 +5,7 @@ says at the end whether what clients were told stands in the log, once. It reads
 the same place and bytes in each, which is checked at the end. What may not live here: connections, the picture.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from holdfast.core.fold import Applied, Fold
 from holdfast.core.state import INSURANCE, SYSTEM_ACCOUNTS, Account, Counter, Status
-from holdfast.domain.frames import decode_frame
+from holdfast.domain.commands import Liquidate, decode_cold
+from holdfast.domain.frames import Frame, decode_frame
 from holdfast.domain.outcomes import Outcomes
 from holdfast.domain.reasons import Reason
 from holdfast.log.errors import LogError
@@ -22,6 +23,10 @@ from holdfast.log.sqlite import SqliteLog
 from holdfast.stress.replay.audit import NOT_EXECUTED, is_conserved
 
 _FRAMES_AT_ONCE = 512
+BEGUN, RESTORED, TAKEN_OVER, STOPPED = "liquidation begins", "restored", "taken over by the fund", "set aside"
+"""What happens to accounts."""
+NAMED = 4
+"""Accounts that a line names."""
 
 
 class Told(NamedTuple):
@@ -48,7 +53,8 @@ class Seen(NamedTuple):
         begun: Liquidations begun so far.
         taken_over: Accounts taken over by the insurance fund so far.
         fund: The insurance fund's equity, dollars.
-        happened: What happened to accounts since the last look: account from 0, and what.
+        happened: What happened to accounts since the last look: account from 0, and which of BEGUN, RESTORED,
+            TAKEN_OVER, STOPPED.
     """
 
     position: int
@@ -72,6 +78,20 @@ class Findings(NamedTuple):
     acknowledged: int
     lost: int
     twice: int
+
+
+def words(happened: Sequence[tuple[int, str]], name: Callable[[int], str]) -> Iterator[str]:
+    """What happened to accounts, in as few lines as kinds of happenings.
+
+    Args:
+        happened: As in `Seen`.
+        name: Gives an account's name.
+    """
+    for kind in (BEGUN, RESTORED, TAKEN_OVER, STOPPED):
+        names = [name(account) for account, what in happened if what == kind]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"{kind}: {', '.join(names[:NAMED])}{more}"
 
 
 class Executions:
@@ -139,11 +159,11 @@ class Observer:
 
     def take(self, data: bytes) -> None:
         """Fold the next frame."""
-        applied = self.fold.apply(data)
-        self.executions.take(decode_frame(data).records, applied.outcomes)
+        applied, frame = self.fold.apply(data), decode_frame(data)
+        self.executions.take(frame.records, applied.outcomes)
         for checkpoint in self.fold.checkpoints[-1:]:
             self.roots[checkpoint.position] = checkpoint.root.hex()
-        self._count(applied)
+        self._count(frame, applied)
 
     def is_conserved(self) -> bool:
         """Whether everything sums to zero over all accounts."""
@@ -185,24 +205,29 @@ class Observer:
         if log is not None:
             log.close()
 
-    def _count(self, applied: Applied) -> None:
-        for detail in applied.details.values():
+    def _count(self, frame: Frame, applied: Applied) -> None:
+        taken = set[int]()
+        for index, detail in applied.details.items():
             if isinstance(detail, dict) and "takeover" in detail:
-                self._taken_over += 1
+                stage = decode_cold(frame.cold(index))
+                taken |= {stage.account - SYSTEM_ACCOUNTS} if isinstance(stage, Liquidate) else set()
+        self._taken_over += len(taken)
+        self._happened += [(account, TAKEN_OVER) for account in sorted(taken)]
         state = self.fold.machine.state
         now = state.accounts[SYSTEM_ACCOUNTS : int(state.counters[Counter.ACCOUNTS]), Account.STATUS]
         before = np.zeros(len(now), np.int64)
         before[: len(self._statuses)] = self._statuses
         for account in np.flatnonzero(now != before).tolist():
-            self._changed(account, int(before[account]), int(now[account]))
+            if account not in taken:
+                self._changed(account, int(before[account]), int(now[account]))
         self._statuses = now.copy()
 
     def _changed(self, account: int, before: int, now: int) -> None:
         if now == Status.LIQUIDATING:
             self._begun += 1
-            self._happened.append((account, "liquidation begins"))
+            self._happened.append((account, BEGUN))
         elif before == Status.LIQUIDATING:
-            self._happened.append((account, f"is {Status(now).name.lower().replace('_', ' ')} again"))
+            self._happened.append((account, RESTORED if now == Status.HEALTHY else STOPPED))
 
     def _seen(self) -> Seen:
         happened, self._happened = tuple(self._happened), []

@@ -21,7 +21,8 @@ from holdfast.domain.instruments import lot
 from holdfast.domain.names import parse_instrument
 from holdfast.domain.units import asset
 from holdfast.margin.presets import preset
-from holdfast.stress.families import RETAIL, SIZE_MEDIAN, SIZE_MIN, SIZE_SPREAD, Floats, Multiples
+from holdfast.stress.families import RETAIL, SIZE_MEDIAN, SIZE_MIN, SIZE_SPREAD, Multiples
+from holdfast.stress.history import Floats
 from holdfast.stress.sources import SOURCES
 
 ACCOUNTS, MAKERS = 300, 6
@@ -102,9 +103,14 @@ class People:
         """What an account is called."""
         return f"maker-{place + 1}" if place < self.makers else f"user-{place - self.makers + 1:03d}"
 
+    @property
+    def insurance_dollars(self) -> float:
+        """What the insurance fund begins with, dollars, a USDC at one."""
+        return float(self.insurance / 10 ** asset("USDC").decimals)
+
     def open_interest(self) -> Integers:
         """[contracts] lots of all users."""
-        return np.bincount(self.contract, np.abs(self.lots), len(CONTRACTS)).astype(np.int64)
+        return np.asarray(np.bincount(self.contract, np.abs(self.lots), len(CONTRACTS)), np.int64)
 
 
 def people(step: Step, *, accounts: int = ACCOUNTS, makers: int = MAKERS, seed: int = 1) -> People:
@@ -137,7 +143,12 @@ def _lot_dollars(step: Step) -> Floats:
 
 
 def _deposits(
-    step: Step, random: np.random.Generator, model: Integers, contract: Integers, size: Floats, is_user: NDArray[np.bool_]
+    step: Step,
+    random: np.random.Generator,
+    model: Integers,
+    contract: Integers,
+    size: Floats,
+    is_user: NDArray[np.bool_],
 ) -> Integers:
     """[accounts, assets] ledger units: coins behind what is paid in coins, else USDC; makers have both."""
     count = len(model)
@@ -152,7 +163,7 @@ def _deposits(
     dollars[np.arange(count), place] = np.where(is_inverse, needed / CREDIT, needed)
     dollars[~is_user] = np.array([0.2, 0.1, 0.7]) * MAKER_DOLLARS
     units = np.array([10 ** asset(name).decimals for name in ASSETS])
-    return np.rint(dollars / step.index * units).astype(np.int64)
+    return np.asarray(np.rint(dollars / step.index * units), np.int64)
 
 
 def _multiples(random: np.random.Generator, rule: Multiples, count: int) -> Floats:

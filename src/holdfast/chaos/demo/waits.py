@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 HISTORY_S: Final = 60
 """Whole seconds that the meter remembers."""
-QUIET_S, PAUSE_MAXIMUM_S = 1.0, 0.5
+QUIET_S, PAUSE_MAXIMUM_S = 1.0, 0.75
 """A client is served if it was answered for so long without a longer pause."""
 
 
@@ -29,27 +29,28 @@ class Longest(NamedTuple):
     reads: float | None
 
 
+NO_WAITS: Final = Longest(None, None, None)
+
+
 class Meter:
     """Counts by the second."""
 
     def __init__(self, began: float) -> None:
         self._began = began
-        self._counts: deque[list[int]] = deque(maxlen=HISTORY_S + 1)
+        self._counts: dict[int, int] = {}
         self.total = 0
 
     def note(self, count: int, now: float) -> None:
         """So many were acknowledged."""
         self.total += count
         second = int(now - self._began)
-        if not self._counts or self._counts[-1][0] < second:
-            self._counts.append([second, 0])
-        self._counts[-1][1] += count
+        self._counts[second] = self._counts.get(second, 0) + count
+        self._counts.pop(second - HISTORY_S - 1, None)
 
     def history(self, now: float) -> list[int]:
         """Counts of the latest whole seconds, the newest last; fewer than HISTORY_S at the beginning."""
         last = int(now - self._began)
-        known = dict(map(tuple, self._counts))
-        return [known.get(second, 0) for second in range(max(0, last - HISTORY_S), last)]
+        return [self._counts.get(second, 0) for second in range(max(0, last - HISTORY_S), last)]
 
     def rate(self, now: float) -> float:
         """Per second, over the latest three whole seconds."""

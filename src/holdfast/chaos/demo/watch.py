@@ -20,7 +20,7 @@ from holdfast.cluster.plan import Plan, Site
 from holdfast.cluster.servers import server_process
 from holdfast.cluster.status import leaders
 
-ANSWER_S, INTERVAL_S = 0.5, 0.4
+ANSWER_S: Final = 1.0
 LAG_MAXIMUM: Final = 64
 """Frames that an engine may be behind the others and still be well."""
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
     Attributes:
         name: Of it.
-        state: "well", "catching up", "starting", "stopped", "dead" or "suspended".
+        state: "well", "catching up", "starting", "silent", "stopped", "dead" or "suspended".
         position: Of an engine's last frame, −1 where it does not answer, as of servers.
         lag: Frames behind the furthest engine.
         leads: Whether a server leads the log.
@@ -67,6 +67,7 @@ class Watch:
         self.engines = tuple(Row(site.engine, "starting") for site in plan.sites)
         self.degraded: tuple[str, ...] = ()
         self.roots: dict[str, dict[int, str]] = defaultdict(dict)
+        self._answered: dict[str, int] = {}
 
     @classmethod
     @asynccontextmanager
@@ -85,19 +86,13 @@ class Watch:
         """Whether all servers and engines are well and the log has a leader."""
         return bool(self.leader) and all(row.state == "well" for row in (*self.servers, *self.engines))
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(INTERVAL_S)
-
     async def look(self) -> None:
         """Ask everybody once."""
         count = len(self._plan.sites)
-        answers, health, *engines = await asyncio.gather(
+        answers, health, engines = await asyncio.gather(
             ask_servers(self._system, "JSZ", count, ANSWER_S),
             ask_servers(self._system, "HEALTHZ", count, ANSWER_S),
-            *(self._ask(site) for site in self._plan.sites),
+            asyncio.gather(*(self._ask(site) for site in self._plan.sites)),
         )
         _, leader = leaders(self._plan, answers)
         self.servers = tuple(self._server(site, health, leader) for site in self._plan.sites)
@@ -132,7 +127,8 @@ class Watch:
         if process.is_stopped:
             return Row(site.engine, "stopped")
         if answer is None:
-            return Row(site.engine, "starting")
+            return Row(site.engine, "silent" if self._answered.get(site.engine) == process.pid else "starting")
+        self._answered[site.engine] = process.pid
         lag = max(0, end - 1 - answer.position)
         state = "well" if answer.serving and lag <= LAG_MAXIMUM else "catching up"
         return Row(site.engine, "suspended" if answer.suspended else state, answer.position, lag)

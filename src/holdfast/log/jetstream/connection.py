@@ -14,6 +14,7 @@ late and no fault is waited for:
 What lives here: connecting. What may not: subjects, streams, frames.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from nats.protocol.parser import PERMISSIONS_ERR
 
 from holdfast.domain.errors import InputError
 from holdfast.log.errors import AccessError
+from holdfast.log.jetstream.tasks import end_tasks
 
 CONNECT_TIMEOUT_S: Final = 1.0
 RECONNECT_WAIT_S: Final = 0.05
@@ -70,12 +72,12 @@ class Access:
 
 
 class LogClient(Client):
-    """The library's client, with three changes.
+    """The library's client, with four changes.
 
     It sends nothing to a server that does not encrypt, if it should. It connects again after every error that a server
-    reports, where the library gives up for ever. And it has a shortcut for subscriptions that carry every frame of the
-    log: the library makes an object, a dictionary of headers, a place in a queue and a turn of a task of each message,
-    which with two read paths would be most of what following costs.
+    reports, where the library gives up for ever. Closed while it connects again, it stays closed. And it has a shortcut
+    for subscriptions that carry every frame of the log: the library makes an object, a dictionary of headers, a place
+    in a queue and a turn of a task of each message, which with two read paths would be most of what following costs.
 
     Attributes:
         shortcuts: By the number of a subscription: who takes reply subject, payload and header of its messages as they
@@ -92,6 +94,13 @@ class LogClient(Client):
         if self._encrypted and not self._server_info.get("tls_required"):
             raise nats.errors.Error("nats: the server does not encrypt")
         return super()._connect_command()
+
+    async def close(self) -> None:
+        """Close the connection. See `end_tasks`: connecting again may not hear that it should end."""
+        own = asyncio.current_task()
+        while (again := self._reconnection_task) is not None and again is not own and not again.done():
+            await end_tasks([again])
+        await super().close()
 
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:
@@ -227,6 +236,10 @@ class _CuttingTransport(TcpTransport):
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
                 writer.transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Give the loop a turn to drop what was cut. After a failed handshake the library's own wait never ends."""
+        await asyncio.sleep(0)
 
     def __bool__(self) -> bool:
         """True always: the client makes a transport of its own where there seems to be none."""

@@ -200,11 +200,13 @@ class Follower:
             return None
         server = server_name(client)
         try:
-            return Saying(server, await stream_state(client))
+            state = await stream_state(client)
         except MissingLogError:
             return Saying(server, None)
         except SilenceError:
             return None
+        # Several servers without a leader do not know where their log ends: what one of them says proves nothing.
+        return None if state.replicas and not state.leader else Saying(server, state)
 
     async def _find_hole(self, position: int) -> bool:
         """Whether the leader has no frame where the paths jumped over one; if it has, it is taken from there."""

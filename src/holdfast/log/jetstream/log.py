@@ -187,18 +187,20 @@ class JetStreamLog:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError(STREAM, "was closed", "make a new one")
+            raise _closed()
 
     def _wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do something in the loop and wait for it."""
-        if self._closed or self._fault:
-            work.close()
-            self._check_open()
-            raise self._fault or ClosedError(STREAM, "was closed", "make a new one")
+        with self._changed:
+            # Under the lock, so that closing finds it among what it has to end.
+            if self._closed or self._fault:
+                work.close()
+                raise self._fault if self._fault and not self._closed else _closed()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return future.result()
         except CancelledError as error:
-            raise ClosedError(STREAM, "was closed", "make a new one") from error
+            raise _closed() from error
 
     def _run(self) -> None:
         """The thread: follow until closed, then end whatever still waits."""
@@ -305,6 +307,10 @@ class JetStreamLog:
     async def _stream_end(self) -> int:
         client = await asyncio.shield(self._client)
         return (await stream_state(client)).end
+
+
+def _closed() -> ClosedError:
+    return ClosedError(STREAM, "was closed", "make a new one")
 
 
 def _append_error(published: Published, *, unknown: bool) -> LogError:

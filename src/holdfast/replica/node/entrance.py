@@ -5,6 +5,8 @@ again with the number that the log then expects. A node knows its own opening by
 here: clocks, the broker.
 """
 
+import hashlib
+
 import numpy as np
 
 from holdfast.core import sessions
@@ -36,7 +38,7 @@ class Entrance:
         if self._waits or now < self._again_at:
             return []
         if self._frame is None:
-            self._frame = opening_frame(fold)
+            self._frame = opening_frame(fold, self._id)
         self._waits = True
         return [Message(self._id, self._frame)]
 
@@ -81,11 +83,16 @@ class Entrance:
         self._pause_s = min(2 * self._pause_s, PAUSE_MAXIMUM_S)
 
 
-def opening_frame(fold: Fold) -> bytes:
-    """A frame of session 0 that opens a gateway's session, with the number that the log expects next."""
+def opening_frame(fold: Fold, message_id: str) -> bytes:
+    """A frame of session 0 that opens a gateway's session, with the number that the log expects next.
+
+    The record of an opening needs no number (SES-2). It is given one made of the message's id, so that no two openings
+    are the same bytes: by the last frame of a copy its node knows whether the broker's log is the same.
+    """
     state = fold.machine.state
     expected = int(np.int64(state.sessions[sessions.find_session(state, FIRST_GATEWAY), Session.NEXT]))
     gateway = Gateway(FIRST_GATEWAY, expected)
-    gateway.add_cold(0, 0, OpenSession("gateway", 0, 1))
+    number = int.from_bytes(hashlib.sha256(message_id.encode()).digest()[:7], "little")
+    gateway.add_cold(0, number, OpenSession("gateway", 0, 1))
     (frame,) = gateway.frames()
     return frame

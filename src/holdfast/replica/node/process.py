@@ -35,10 +35,12 @@ from holdfast.domain.errors import HoldfastError, InputError
 from holdfast.domain.messages import Busy, Read, Refused, Write, WriteNamed, decode_request, encode_message
 from holdfast.domain.snapshots import encode_snapshot
 from holdfast.log.errors import LogError
+from holdfast.log.jetstream.api import SilenceError
 from holdfast.log.jetstream.connection import connect
 from holdfast.log.jetstream.follower import Follower
 from holdfast.log.jetstream.publisher import Fate, publish
 from holdfast.log.jetstream.stream import MESSAGE_ID, stream_state
+from holdfast.log.jetstream.tasks import end_tasks
 from holdfast.log.sqlite import SqliteLog
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
@@ -108,6 +110,7 @@ class NodeProcess:
         self._link: Connection
         self._store: SnapshotStore
         self._opening: supervision.Opening
+        self._follower: Follower
 
     async def run(self) -> int:
         """From the start to the orderly end."""
@@ -131,8 +134,9 @@ class NodeProcess:
                 deliver=self._delivered,
                 fault=self._faulted,
             )
+            self._follower = follower
             following = asyncio.create_task(follower.run())
-            undo.push_async_callback(_ended, following)
+            undo.push_async_callback(end_tasks, (following,))
             await self._join(folder, key)
             await self._serve()
         return 0
@@ -185,12 +189,23 @@ class NodeProcess:
 
     async def _catch_up(self) -> None:
         """Bring the copy to the end that the log has now."""
-        end = (await stream_state(self._link)).end
-        while self._copy.end < end and self._fault is None:
+        end = await self._known_end()
+        while self._copy.end < end or not self._follower.verified:
+            if self._fault is not None or self._ending.is_set():
+                return  # What the copy has can still be read.
             if not self._inbox:
-                await self._came.wait()
+                await self._wait(PAUSE_S)
             self._copied()
             await asyncio.sleep(0)
+
+    async def _known_end(self) -> int:
+        """The end that the log has now; while it elects a leader nobody says it."""
+        while self._fault is None and not self._ending.is_set():
+            try:
+                return (await stream_state(self._link)).end
+            except SilenceError:
+                await asyncio.sleep(PAUSE_S)
+        return 0
 
     def _copied(self) -> list[Delivered]:
         """What came, as far as one commit takes it, once the copy holds it durably."""
@@ -408,9 +423,3 @@ def _best_first(local: Iterator[Candidate], remote: Candidate | None) -> Iterato
     yield from local
     if remote is not None:
         yield remote
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

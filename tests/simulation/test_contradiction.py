@@ -1,0 +1,54 @@
+"""A node that is told that its message stands where it folded another frame knows that there are two histories."""
+
+import pytest
+
+from holdfast.core.fold import Fold
+from holdfast.replica.names import AccountNames
+from holdfast.replica.node.node import Identity, Node, Settings
+from holdfast.simulation.genesis import KEYS, genesis
+
+
+class Told:
+    """A node that has folded the beginning, and its first message."""
+
+    def __init__(self):
+        self.node = Node(Identity("engine-a", "engine-a", KEYS[0], "life"), Settings(), Fold(), AccountNames())
+        for position, frame in enumerate(genesis().frames):
+            self.node.deliver(position, frame, "", 0.0)
+        self.end = len(genesis().frames)
+        self.send()
+
+    def send(self):
+        self.node.turn(0.0, 1)
+        (self.message,) = self.node.messages(0.0)
+        return self
+
+    def deliver(self):
+        self.node.deliver(self.end, self.message.frame, self.message.id, 0.0)
+        self.end += 1
+        return self
+
+    def answer(self, position, *, repeated=False):
+        self.node.published(self.message.id, 0.0, position=position, repeated=repeated)
+        return self.node.halted
+
+
+@pytest.mark.criterion("SIM-13")
+@pytest.mark.parametrize("repeated", [False, True])
+def test_an_opening_at_a_position_that_was_folded_halts(repeated):
+    assert "another frame was folded" in Told().answer(3, repeated=repeated)
+
+
+@pytest.mark.criterion("SIM-13")
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_frame_at_a_position_that_was_folded_halts(repeated):
+    assert "another frame was folded" in Told().deliver().send().answer(5, repeated=repeated)
+
+
+@pytest.mark.criterion("SIM-13")
+def test_a_frame_that_is_yet_to_be_folded_or_was_met_does_not():
+    told = Told()
+    assert not told.answer(told.end)
+    assert not told.deliver().answer(told.end - 1)
+    assert not told.send().answer(told.end)
+    assert not told.deliver().answer(told.end - 1)
