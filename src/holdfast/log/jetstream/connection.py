@@ -15,6 +15,7 @@ What lives here: connecting. What may not: subjects, streams, frames.
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,14 @@ READ_LENGTH: Final = 1 << 20
 
 _REFUSALS = ("authorization violation", "certificate verify failed", "does not encrypt")
 """Words of an error that another attempt will not mend."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out what asyncio says of every encrypted connection that the other end closes: nothing follows from it."""
+    return "eof_received() has no effect when using ssl" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_is_news)
 
 
 class ConnectionLostError(nats.errors.Error):

@@ -34,7 +34,7 @@ from holdfast.domain.commands import QuarantineCommand
 from holdfast.domain.errors import HoldfastError, InputError
 from holdfast.domain.messages import Busy, Read, Refused, Write, WriteNamed, decode_request, encode_message
 from holdfast.domain.snapshots import encode_snapshot
-from holdfast.log.errors import LogError
+from holdfast.log.errors import LogError, MissingLogError
 from holdfast.log.jetstream.api import SilenceError
 from holdfast.log.jetstream.connection import connect
 from holdfast.log.jetstream.follower import Follower
@@ -203,8 +203,8 @@ class NodeProcess:
         while self._fault is None and not self._ending.is_set():
             try:
                 return (await stream_state(self._link)).end
-            except SilenceError:
-                await asyncio.sleep(PAUSE_S)
+            except (SilenceError, MissingLogError):
+                await asyncio.sleep(PAUSE_S)  # That it is gone is the follower's to judge.
         return 0
 
     def _copied(self) -> list[Delivered]:
