@@ -255,6 +255,28 @@ def test_a_read_with_a_bound_is_refused_by_a_node_that_hears_nothing():
 
 
 @pytest.mark.criterion("NOD-14")
+def test_a_node_that_folds_old_frames_late_has_not_heard_of_the_log():
+    nodes = Nodes(2)
+    nodes.step(20)
+    nodes.defined()
+    nodes.step(60)
+    behind = nodes.nodes.pop()
+    nodes.step(100)
+    bounded = Read("root", staleness_ms=500, wait_ms=0)
+    behind.read("before", bounded, nodes.now)
+    nodes.nodes.append(behind)
+    while behind.fold.position < len(nodes.log) - 1:
+        frame, message_id = nodes.log[behind.fold.position]
+        behind.deliver(behind.fold.position, frame, message_id, nodes.now)
+        behind.read("between", bounded, nodes.now)
+    replies = dict(behind.replies())
+    assert (replies["before"].code, replies["between"].code) == ("elsewhere", "elsewhere")
+    nodes.step(5)
+    behind.read("after", bounded, nodes.now)
+    assert isinstance(dict(behind.replies())["after"], Found)
+
+
+@pytest.mark.criterion("NOD-14")
 @pytest.mark.parametrize(
     ("what", "arguments"),
     [("nonsense", {}), ("account", {"account": "nobody"}), ("account", {"wrong": 1}), ("lookup", {"session": "x"})],

@@ -4,6 +4,7 @@ import pytest
 
 from holdfast.core.fold import Fold
 from holdfast.replica.names import AccountNames
+from holdfast.replica.node.entrance import opening_frame
 from holdfast.replica.node.node import Identity, Node, Settings
 from holdfast.simulation.genesis import KEYS, genesis
 
@@ -52,3 +53,9 @@ def test_a_frame_that_is_yet_to_be_folded_or_was_met_does_not():
     assert not told.deliver().answer(told.end - 1)
     assert not told.send().answer(told.end)
     assert not told.deliver().answer(told.end - 1)
+
+
+@pytest.mark.criterion("SIM-13")
+def test_no_two_processes_open_their_gateways_with_the_same_bytes():
+    fold = Fold()
+    assert opening_frame(fold, "engine-a-1.0.0") != opening_frame(fold, "engine-b-1.0.0")

@@ -13,8 +13,66 @@ from holdfast.simulation.run import simulate
 SEEDS = range(36)
 SEARCHED = range(40)
 """Where a bug is looked for if its seed no longer finds it, as the program has changed."""
-FOUND_BY = {}
-LAWS = {}
+FOUND_BY = {
+    "answer-on-store": 0,
+    "answer-refused-frame": 1,
+    "answer-before-copy": 0,
+    "retry-new-number": 2,
+    "timeout-is-failure": 1,
+    "client-forgets-order": 1,
+    "renumbered-frame": 2,
+    "overtaking": 1,
+    "same-id-after-refusal": 3,
+    "opening-of-another": 0,
+    "no-frame-order": 0,
+    "first-outcome-forgotten": 2,
+    "snapshot-without-sessions": 0,
+    "uncertified-snapshot": 1,
+    "one-certifies": 0,
+    "roots-of-other-positions": 0,
+    "suspended-votes-count": 13,
+    "one-vote-liquidates": 0,
+    "lease-not-fenced": 0,
+    "decides-without-lease": 0,
+    "local-clock": 0,
+    "dead-clocks-count": 3,
+    "amnesia-ignored": 1,
+    "halt-ignored": 1,
+    "early-reads": 2,
+    "frame-of-another": 2,
+    "outcomes-mixed-up": 0,
+}
+"""The first seed that found each bug when it was looked for last."""
+LAWS = {
+    "answer-on-store": {"outcomes", "turns"},
+    "answer-refused-frame": {"lost"},
+    "answer-before-copy": {"durability"},
+    "retry-new-number": {"applied twice", "numbers"},
+    "timeout-is-failure": {"denied", "outcomes"},
+    "client-forgets-order": {"lost"},
+    "renumbered-frame": {"liveness"},
+    "overtaking": {"overtaking"},
+    "same-id-after-refusal": {"liveness"},
+    "opening-of-another": {"a node fails", "liveness", "turns"},
+    "no-frame-order": {"frames"},
+    "first-outcome-forgotten": {"turns"},
+    "snapshot-without-sessions": {"roots"},
+    "uncertified-snapshot": {"conservation", "roots"},
+    "one-certifies": {"certificates"},
+    "roots-of-other-positions": {"suspension"},
+    "suspended-votes-count": {"suspension"},
+    "one-vote-liquidates": {"quorum"},
+    "lease-not-fenced": {"leases"},
+    "decides-without-lease": {"leases"},
+    "local-clock": {"roots"},
+    "dead-clocks-count": {"time"},
+    "amnesia-ignored": {"histories"},
+    "halt-ignored": {"histories"},
+    "early-reads": {"reads"},
+    "frame-of-another": {"a node fails", "lost", "outcomes"},
+    "outcomes-mixed-up": {"outcomes"},
+}
+"""The laws that each breaks."""
 
 
 @pytest.fixture(scope="module")

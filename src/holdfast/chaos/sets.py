@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from holdfast.chaos import disks, faults
@@ -43,11 +43,11 @@ LONG: Final[tuple[Fault, ...]] = (
 BY_NAME: Final = {fault.__name__: fault for fault in LONG}
 
 
-def long_set(seed: int, minutes: float) -> Iterator[Fault]:
+def long_set(seed: int, minutes: float, chosen: Sequence[Fault] = LONG) -> Iterator[Fault]:
     """Faults by chance until so much time has passed: each once in every round, in an order of its own."""
     chance, deadline = random.Random(seed), time.monotonic() + 60 * minutes  # noqa: S311 (a choice of faults)
     while True:
-        for fault in chance.sample(LONG, len(LONG)):
+        for fault in chance.sample(chosen, len(chosen)):
             if time.monotonic() > deadline:
                 return
             yield fault

@@ -47,10 +47,10 @@ def chaos(
     for name in named:
         if name not in sets.BY_NAME:
             raise InputError("malformed", "--faults", name, f"name some of {', '.join(sets.BY_NAME)}")
-    chosen = iter([sets.BY_NAME[name] for name in named] or sets.SHORT)
-    again = f"make chaos SEED={seed} MINUTES={minutes:g}"
-    if not minutes:
-        again = f"holdfast chaos --seed {seed}" + (f" --faults {','.join(named)}" if named else "")
+    chosen = [sets.BY_NAME[name] for name in named]
+    again = f"holdfast chaos --seed {seed}"
+    again += f" --minutes {minutes:g}" if minutes else ""
+    again += f" --faults {','.join(named)}" if named else ""
     note(f"seed {seed}; again: {again}")
     began = time.monotonic()
     with while_compiling(), tempfile.TemporaryDirectory(prefix="holdfast-chaos-") as made:
@@ -59,7 +59,7 @@ def chaos(
         result = run(
             folder,
             seed,
-            sets.long_set(seed, minutes) if minutes else chosen,
+            sets.long_set(seed, minutes, chosen or sets.LONG) if minutes else iter(chosen or sets.SHORT),
             tell=lambda line: messages().print(f"{time.monotonic() - began:7.1f} s  {line}", highlight=False),
             small_disks=bool(minutes or named),
         )

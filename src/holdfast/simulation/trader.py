@@ -2,15 +2,17 @@
 
 Theory of operation. A trader offers commands to its line, a few at a time, and tells the oracle what it was told. With
 a journal it writes down what it is about to send under which numbers, and after a crash goes on with the same numbers;
-without one it takes another session, and what was under way stays unknown. What may not live here: what is traded
-(`workload`).
+without one it takes another session, and what was under way stays unknown. The line knows nothing of what was sent
+before the crash. So where it says of that that it was not done, a trader takes it for unknown, and another session.
+
+What may not live here: what is traded (`workload`).
 """
 
 from typing import Any, Final, NamedTuple, Protocol
 
 from holdfast.client.batches import Batch
 from holdfast.client.contents import Content
-from holdfast.client.protocol import Done, Failed, Probe, Send, Session, Settings, WriteLine
+from holdfast.client.protocol import Done, Failed, Fate, Probe, Send, Session, Settings, WriteLine
 from holdfast.client.rounds import Pace
 from holdfast.core.state import Role
 from holdfast.domain.commands import OpenSession
@@ -105,6 +107,7 @@ class Trader:
         self._journal: dict[int, Offer] = {}
         self._told: set[tuple[int, ...]] = set()
         self._known: set[tuple[int, ...]] = set()
+        self._again: set[tuple[int, ...]] = set()
         self._session: Session | None = None
         self.position = -1
 
@@ -120,6 +123,7 @@ class Trader:
             again = [self._journal[number] for number in numbers]
             session = Session(self._session.id, numbers[0] if numbers else self._session.next_number)
         self._line = WriteLine(self._replicas, self._opening, self._settings, session=session, now=self._scheduler.now)
+        self._again = {offer.serials for offer in again}
         for offer in again:
             self._offer(offer)
         self._scheduler.note(self.name, f"starts, resumes {session}")
@@ -160,6 +164,13 @@ class Trader:
         now, line = self._scheduler.now, self._line
         actions = line.turn(now)
         for result in line.results():
+            if (
+                isinstance(result, Failed)
+                and result.fate is not Fate.UNKNOWN
+                and result.batch.token.serials in self._again
+            ):
+                self._start_over()
+                return
             self._settle(result)
         self._follow_session()
         for action in actions:
@@ -171,6 +182,13 @@ class Trader:
             self._timer.cancel()
         wait = max(STEP_S, line.next_at(now) - now)
         self._timer = self._scheduler.after(wait, self._if_alive, self._life, self._turn)
+
+    def _start_over(self) -> None:
+        """Leave a session whose numbers may still be used by what was sent before a crash."""
+        self._scheduler.note(self.name, "leaves its session")
+        self._scheduler.count("sessions left after a crash")
+        self._session, self._journal = None, {}
+        self.start()
 
     def _follow_session(self) -> None:
         """Numbers that were written down are those of one session."""

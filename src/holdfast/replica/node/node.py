@@ -41,6 +41,8 @@ from holdfast.replica.node.speaker import Own, Speaker
 
 READS_MAXIMUM = 1_024
 """Reads that wait for a position; one more is turned away."""
+SENT_MAXIMUM = 256
+"""Messages whose times are remembered until they are folded; some never come."""
 RETRY_S = 0.05
 """What a client is told to wait where nothing better is known."""
 MAY_OPEN = {
@@ -113,6 +115,7 @@ class Node:
         fold: The state; to be read only.
         names: Of accounts.
         halted: Why it takes no writes any more; empty while it does.
+        heard_at: Everything that was acknowledged before is folded here.
     """
 
     def __init__(self, identity: Identity, settings: Settings, fold: Fold, names: AccountNames) -> None:
@@ -132,6 +135,7 @@ class Node:
         self._snapshot_at = float("-inf")
         self._waiting: deque[_WaitingRead] = deque()
         self._retired = False
+        self._sent: dict[str, float] = {}
         self.heard_at = float("-inf")
 
     # What happens to a node.
@@ -141,7 +145,9 @@ class Node:
         invariant(position == self.fold.position, f"position {position} came after {self.fold.position - 1}")
         applied = self.fold.apply(frame)
         self.names.learn(frame, applied)
-        self.heard_at = now
+        # What was in the log when this node sent a frame stands before that frame. Frames of others say nothing about
+        # when they were written: after a stop or a frozen link a node folds old ones as fast as it can.
+        self.heard_at = max(self.heard_at, self._sent.pop(message_id, self.heard_at))
         if self._outbox is None:
             session = self._entrance.seen(message_id, applied.outcomes, now)
             if session is not None:
@@ -221,7 +227,12 @@ class Node:
         """What is to be published now."""
         if self.halted:
             return []
-        return self._entrance.sends(self.fold, now) if self._outbox is None else self._outbox.sends(now)
+        found = self._entrance.sends(self.fold, now) if self._outbox is None else self._outbox.sends(now)
+        for message in found:
+            self._sent.setdefault(message.id, now)
+        while len(self._sent) > SENT_MAXIMUM:
+            del self._sent[next(iter(self._sent))]
+        return found
 
     def replies(self) -> list[tuple[Any, Reply]]:
         """Replies since the last call, with the tokens of their requests."""
