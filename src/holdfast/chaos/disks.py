@@ -90,13 +90,17 @@ def _mount(folder: Path, size: int) -> str:
 
 def disk_folders(stage: Stage) -> tuple[Path, ...]:
     """The folders whose disk a fault may fill."""
-    engine, server = stage.plan.sites[:2]
-    return stage.place.engine(engine), stage.place.server(server) / layout.SERVER_DATA
+    return stage.place.engine(full_engine(stage)), stage.place.server(stage.plan.sites[1]) / layout.SERVER_DATA
+
+
+def full_engine(stage: Stage) -> Site:
+    """The site of the engine whose disk is filled. It dies of that, and its supervisor starts it again and again."""
+    return stage.plan.sites[0]
 
 
 def engine_disk_full(stage: Stage) -> Iterator[Strike]:
     """The disk of one engine has no byte left, then has."""
-    site = stage.plan.sites[0]
+    site = full_engine(stage)
     folder = stage.place.engine(site)
     yield from _full(stage, folder, site, folder / layout.ENGINE_LOG, b"full")
 

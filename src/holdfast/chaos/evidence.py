@@ -3,10 +3,12 @@
 What may not live here: judgement.
 """
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Collection, Iterator
 
 from holdfast.chaos.stage import Stage
 from holdfast.cluster.plan import Site
+from holdfast.cluster.supervisor import deaths
 from holdfast.core.snapshot import fold_from
 from holdfast.domain.errors import HoldfastError
 from holdfast.log.sqlite import SqliteLog
@@ -55,6 +57,17 @@ def snapshots_of(stage: Stage) -> list[tuple[str, int, str]]:
             fold = fold_from(path.read_bytes())
             found.append((site.engine, fold.position - 1, fold.root().hex()))
     return found
+
+
+def crashes_of(stage: Stage, *, excused: Collection[str]) -> list[str]:
+    """Deaths of engines that nobody killed, a line for each; those of some engines are excused."""
+    return [
+        f"{site.engine} ended by itself at {death.time} with status {death.status} after {death.ran_s:g} s"
+        for site in stage.plan.sites
+        if site.engine not in excused
+        for death in deaths(stage.place.engine(site))
+        if death.status != -signal.SIGKILL
+    ]
 
 
 def _copy(stage: Stage, site: Site) -> SqliteLog:

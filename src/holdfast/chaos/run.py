@@ -18,8 +18,8 @@ import msgspec
 
 from holdfast.chaos.checks import Evidence, judge
 from holdfast.chaos.client import Orders
-from holdfast.chaos.disks import SmallDisks, clock_an_hour_off, disk_folders
-from holdfast.chaos.evidence import copies_of, longest_copy, snapshots_of
+from holdfast.chaos.disks import SmallDisks, clock_an_hour_off, disk_folders, engine_disk_full, full_engine
+from holdfast.chaos.evidence import copies_of, crashes_of, longest_copy, snapshots_of
 from holdfast.chaos.faults import Fault, Strike
 from holdfast.chaos.gaps import Gap, Window, gaps
 from holdfast.chaos.history import History, history_of
@@ -254,6 +254,8 @@ def _judge(
     evidence = Evidence(history, truth, observer.sights, snapshots_of(stage), copies_of(stage, best))
     findings = judge(evidence)
     findings["recovery"] = [f"{window.fault}: {window.problem}" for window in windows if window.problem]
+    full = any(window.fault == name_of(engine_disk_full) for window in windows)
+    findings["crashes"] = crashes_of(stage, excused=(full_engine(stage).engine,) if full else ())
     findings["clients"] = crew.problems()
     return Result(seed, findings, gaps(history, crew.regions, windows), skipped, history, truth)
 

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from holdfast.client.errors import ClientError
 from holdfast.cluster.errors import ClusterError
 from holdfast.domain.errors import InputError, MissingLibraryError
 from holdfast.log.errors import LogError
@@ -55,7 +56,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(0) from None
         except (InputError, MissingLibraryError) as error:
             _fail(str(error))
-        except (LogError, EngineError, ClusterError) as error:
+        except (LogError, EngineError, ClusterError, ClientError) as error:
             _fail(str(error), error.exit_code)
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

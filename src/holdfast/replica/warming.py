@@ -6,6 +6,8 @@ What lives here: that world. What may not: anything that stays.
 import numpy as np
 
 from holdfast.core.fold import Fold
+from holdfast.core.margins import margin_of, totals_on
+from holdfast.core.snapshot import fold_from, snapshot_of
 from holdfast.core.state import SYSTEM_ACCOUNTS, Role
 from holdfast.domain import commands
 from holdfast.domain.commands import ColdCommand
@@ -38,7 +40,7 @@ _MONEY: tuple[ColdCommand, ...] = (
 
 
 def warm() -> None:
-    """Fold a few commands of every hot kind, a mark and a refused trade."""
+    """Fold a few commands of every hot kind, a mark and a refused trade; take a root and a snapshot."""
     fold, gateway = Fold(), Gateway(FIRST_GATEWAY, 1)
     operator = ClientSession(command_id(0, 0))
     gateway.add_cold(0, 0, commands.OpenSession("operator"))
@@ -59,6 +61,10 @@ def warm() -> None:
     _apply(fold, gateway)
     gateway.add(_hot(client))
     _apply(fold, gateway, refused=1)
+    # A root, a snapshot, a state from it, and a margin of that state, as a start and a vote use them.
+    again = fold_from(snapshot_of(fold))
+    totals_on(again.machine.state, again.machine.marked.arrays, _FIRST)
+    margin_of(again.machine.state, again.machine.marked.arrays, _FIRST)
 
 
 def _hot(client: ClientSession) -> "np.ndarray[tuple[int], np.dtype[np.void]]":

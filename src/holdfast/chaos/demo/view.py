@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.layout import Layout
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -294,9 +295,9 @@ def summary(result: DemoResult) -> Iterator[RenderableType]:
     yield _faults(result)
     yield _checks(result)
     for mark in result.degraded:
-        yield Text(f"  degraded: {mark}")
+        yield Padding(Text(f"degraded: {mark}"), (0, 0, 0, 2))
     for note in result.notes:
-        yield Text(f"  {note}", style="dim")
+        yield Padding(Text(note, style="dim"), (0, 0, 0, 2))
 
 
 def _faults(result: DemoResult) -> Table:

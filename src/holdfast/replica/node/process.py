@@ -261,7 +261,8 @@ class NodeProcess:
             await subscription.drain()
         deadline = time.monotonic() + DRAIN_S
         await self._run_turns(lambda: self._node.is_idle or time.monotonic() > deadline)
-        await self._link.flush()
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._link.flush()
         self._opening.done()
 
     async def _run_turns(self, over: Callable[[], bool]) -> None:
@@ -302,8 +303,7 @@ class NodeProcess:
         for message in self._node.messages(now):
             self._spawn(self._publish(message))
         for token, reply in self._node.replies():
-            if token.reply:
-                await self._link.publish(token.reply, encode_message(reply))
+            await _respond(self._link, token, reply)
         for effect in self._node.effects():
             self._spawn(self._effect(effect))
         for due in self._node.snapshots():
@@ -389,7 +389,7 @@ class NodeProcess:
         await self._flush(now)
 
     async def _asked_for_status(self, message: Msg) -> None:
-        await message.respond(json.dumps(self.status()).encode())
+        await _answer(self._link, message, json.dumps(self.status()).encode())
 
     def status(self) -> dict[str, Any]:
         """What `holdfast cluster status` shows of it."""
@@ -414,8 +414,14 @@ class NodeProcess:
 
 
 async def _respond(link: Connection, message: Msg, reply: Any) -> None:
+    await _answer(link, message, encode_message(reply))
+
+
+async def _answer(link: Connection, message: Msg, reply: bytes) -> None:
+    """Send a reply. Without a connection it is lost, as any may be on its way: who asked asks again."""
     if message.reply:
-        await link.publish(message.reply, encode_message(reply))
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await link.publish(message.reply, reply)
 
 
 def _best_first(local: Iterator[Candidate], remote: Candidate | None) -> Iterator[Candidate]:
