@@ -35,6 +35,7 @@ from holdfast.cluster.provision import meta_leader, provide
 from holdfast.cluster.servers import retire_server, server_process, server_runs, start_server
 from holdfast.cluster.status import leaders
 from holdfast.domain.errors import InputError
+from holdfast.replica.warming import warm
 
 READY_S = 120.0
 """How long the whole cluster may take to become ready: a first start compiles."""
@@ -92,6 +93,8 @@ async def up(
             return Done(tuple(started), reloaded, outdated)
         tell(f"led by {await meta_leader(place, plan, ready_s, tell)}")
         await provide(place, plan)
+        if not plan.programs.engine and not all(engine_runs(place, site) for site in engines):
+            await asyncio.to_thread(warm)  # Compiled here once, or by each of them at the same time.
         for site in engines:
             if not engine_runs(place, site):
                 start_engine(plan, place, site)
