@@ -144,7 +144,7 @@ class _Pipe:
             self._waiting.clear()
             return
         now = self._loop.time()
-        while self._waiting and self._waiting[0][0] <= now and not self._is_full:
+        while self._waiting and self._waiting[0][0] <= now and not self._is_full and not target.is_closing():
             _, data = self._waiting.popleft()
             self._length -= len(data)
             self._connection.relay.count(passed=len(data))
