@@ -142,7 +142,7 @@ def test_one_engine_is_restarted_in_order(three):
     changed = {key for key in before if before[key] != after[key]}
     assert changed == {name, f"supervisor of {name}"}
     assert (three.place.folder / "engines" / name / "ended").exists()
-    assert state_of(three).healthy
+    until(lambda: state_of(three).healthy, "that all is well", 30)
 
 
 @pytest.mark.criterion("CLU-21", "CLU-11")
