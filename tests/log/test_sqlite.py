@@ -1,6 +1,7 @@
 """The embedded log: the suite of all logs, and what only a file can be: reopened, locked, shared, foreign or gone."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.log import errors, side_file
 from holdfast.log.protocol import GroupLog
+from holdfast.log.side_file import read_mark
 from holdfast.log.sqlite import SqliteLog
 from holdfast.log.sqlite_errors import error_of_sqlite
 
@@ -93,6 +95,40 @@ def test_a_setting_that_does_not_hold_is_refused(path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Weaker))
     with pytest.raises(errors.StorageError, match="synchronous=1"):
         SqliteLog(path)
+
+
+@pytest.mark.criterion("LOG-29")
+def test_a_copy_is_forced_when_asked_and_marked_only_then(tmp_path, monkeypatch):
+    forced, path = [], tmp_path / "copy.db"
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (forced.append(os.fstat(file).st_size), real(file)))
+    with SqliteLog(path, forced=False) as log:
+        assert log._writer.execute("PRAGMA synchronous").fetchone() == (1,)
+        log.append_group([b"a", b"bc"])
+        assert (forced, read_mark(path)) == ([], None)
+        log.force()
+        assert forced[0] > 0
+        assert read_mark(path)[1:] == (2, log.head_hash)
+        log.append(b"def")
+        assert read_mark(path).end == 2
+    with SqliteLog(path, forced=False) as log:
+        assert (log.end, read_mark(path).end) == (3, 2)
+        log.force()
+        assert read_mark(path).end == 3
+
+
+@pytest.mark.criterion("LOG-29")
+def test_a_copy_that_cannot_be_forced_takes_no_more(tmp_path, monkeypatch):
+    def fail(_file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with SqliteLog(tmp_path / "copy.db", forced=False) as log:
+        log.append(b"a")
+        monkeypatch.setattr(os, "fdatasync", fail)
+        with pytest.raises(errors.StorageError, match="Input/output error"):
+            log.force()
+        with pytest.raises(errors.StorageError, match="an append failed before"):
+            log.append(b"b")
 
 
 @pytest.mark.criterion("LOG-9")

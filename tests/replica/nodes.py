@@ -1,7 +1,5 @@
 """Nodes over a broker that does what it should: for tests of what a node does, not of what a broker may do to it."""
 
-import numpy as np
-
 from holdfast.core.fold import Fold
 from holdfast.core.state import Role
 from holdfast.domain import commands
@@ -38,11 +36,10 @@ class Nodes:
 
     def publish(self, node):
         for message in node.messages(self.now):
-            repeated = message.id in self.places
-            if not repeated:
+            if message.id not in self.places:
                 self.places[message.id] = len(self.log)
                 self.log.append((message.frame, message.id))
-            node.published(message.id, self.now, position=self.places[message.id], repeated=repeated)
+            node.published(message.id, self.now, position=self.places[message.id])
 
     def deliver(self):
         for node in self.nodes:
@@ -77,9 +74,4 @@ class Nodes:
 
 def batch(wanted, session=0, number=1):
     """A Write of cold commands under a session's numbers."""
-    blobs = [commands.encode_cold(one) for one in wanted]
-    records, offset = [], 0
-    for place, blob in enumerate(blobs):
-        records.append(commands.cold_record(session, number + place if session else 0, offset, len(blob)))
-        offset += len(blob)
-    return write_of(np.concatenate(records), b"".join(blobs))
+    return write_of(*commands.cold_records(wanted, session, number))

@@ -22,8 +22,7 @@ def batch(size, first=1, session=5):
 
 
 def with_cold(number):
-    blob = commands.encode_cold(commands.OpenAccount(0, f"name {number}"))
-    return Batch(commands.cold_record(5, number, 0, len(blob)), blob)
+    return Batch(*commands.cold_records([commands.OpenAccount(0, f"name {number}")], 5, number))
 
 
 class Log:
@@ -113,7 +112,7 @@ def test_a_lost_frame_goes_again_before_those_behind_it():
     deliver(box, log, two)
     deliver(box, log, three)
     assert box.resolved() == []
-    box.published(one.id, 1.0, stored=False, shown=False)
+    box.published(one.id, 1.0, stored=False)
     (again,) = box.sends(2.0)
     assert again.id == one.id
     deliver(box, log, again, 2.0)
@@ -134,28 +133,13 @@ def test_nothing_is_sent_behind_a_lost_frame():
         box.offer(n, batch(4_095, 1 + 4_095 * n))
         box.sends(0.0)
     for message in _all_of(box)[:2]:
-        box.published(message.id, 1.0, stored=False, shown=False)
+        box.published(message.id, 1.0, stored=False)
     box.offer("new", batch(4_095, 99_999))
     assert [message.id for message in box.sends(9.0)] == ["n.1.0"]
 
 
 def _all_of(box):
     return [module.Message(f"n.{flight.number}.0", flight.frame) for flight in box._flights.values()]
-
-
-@pytest.mark.criterion("NOD-3")
-def test_a_repeat_of_a_refused_copy_gets_a_new_id():
-    box, log = Outbox("n", SESSION), Log()
-    box.offer("a", batch(1, 1))
-    (message,) = box.sends(0.0)
-    box.published(message.id, 0.5, stored=False, shown=False)
-    (again,) = box.sends(1.0)
-    assert again.id == message.id
-    box.published(again.id, 1.5, stored=True, repeated=True, shown=True)
-    (renewed,) = box.sends(2.0)
-    assert renewed.id == "n.1.1"
-    deliver(box, log, renewed, 2.0)
-    assert [r.token for r in box.resolved()] == ["a"]
 
 
 @pytest.mark.criterion("NOD-1")
@@ -187,26 +171,23 @@ class Broker:
         self.published, self.done = 0, []
 
     def store(self, message):
-        repeated = message.id in self.places
-        if not repeated:
+        if message.id not in self.places:
             self.places[message.id] = len(self.places)
             self.queue.append(message)
-        return self.places[message.id], repeated
+        return self.places[message.id]
 
     def publish(self, message, fate=None):
         fate = fate or self.fates[self.published % len(self.fates)]
         self.published += 1
         if fate == "late":
             self.late.append(message)
-        result = self.store(message) if fate in ("stored", "ack lost") else None
-        self.unanswered.append((message, result if fate == "stored" else None))
+        position = self.store(message) if fate in ("stored", "ack lost") else None
+        self.unanswered.append((message, position if fate == "stored" else None))
 
     def answer(self, index, now):
         if self.unanswered:
-            message, result = self.unanswered.pop(index % len(self.unanswered))
-            position, repeated = result or (0, False)
-            shown = result is not None and position < self.log.position
-            self.box.published(message.id, now, stored=result is not None, repeated=repeated, shown=shown)
+            message, position = self.unanswered.pop(index % len(self.unanswered))
+            self.box.published(message.id, now, stored=position is not None)
 
     def pass_late(self, index, _now):
         if self.late:

@@ -51,13 +51,8 @@ class Desk:
 
     def cold(self, session: int, wanted: Sequence[ColdCommand]) -> Applied:
         """Send cold commands in one frame; all must be accepted."""
-        records, blob = [], b""
-        for command in wanted:
-            content = commands.encode_cold(command)
-            number = 0 if session == 0 else self.number(session)
-            records.append(commands.cold_record(session, number, len(blob), len(content)))
-            blob += content
-        applied = self.send(self.frame(np.concatenate(records), blob))
+        number = self.number(session, len(wanted)) if session else 0
+        applied = self.send(self.frame(*commands.cold_records(wanted, session, number)))
         refused = applied.outcomes["reason"] != 0
         invariant(not refused.any(), f"a command was refused: {applied.outcomes[refused][:1]} {applied.details}")
         return applied

@@ -3,15 +3,15 @@
 What may not live here: numbers (`protocol` gives them), connections.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 
-from holdfast.domain.commands import ColdCommand, OpenSession, cold_record, encode_cold
+from holdfast.domain.commands import ColdCommand, OpenSession, cold_record, cold_records
 from holdfast.domain.errors import InputError, invariant
-from holdfast.domain.frames import HEADER_LENGTH, RECORD, RECORD_LENGTH, RecordKind, Records
+from holdfast.domain.frames import HEADER_LENGTH, RECORD, RECORD_LENGTH, RecordKind, Records, cuts
 from holdfast.domain.messages import NAMED_MAXIMUM, WRITE_LENGTH_MAXIMUM, WriteNamed, batch_of, encode_message, write_of
 
 BATCH_LENGTH: Final = (256 << 10) - HEADER_LENGTH
@@ -79,8 +79,7 @@ class OpeningContent:
 
     def payload(self, session: int, number: int, position: int) -> bytes:  # noqa: ARG002
         """The request; an opening has neither session nor number."""
-        blob = encode_cold(self.opening)
-        return encode_message(write_of(cold_record(0, 0, 0, len(blob)), blob))
+        return encode_message(write_of(*cold_records([self.opening])))
 
 
 def plugs(session: int, number: int, count: int) -> bytes:
@@ -106,18 +105,7 @@ def contents_of(records: Records, blob: bytes, *, every: bool) -> list[RecordsCo
     if int(starts[-1]) != len(blob):
         advice = f"give the {int(starts[-1])} bytes that the records name"
         raise InputError("malformed", "blob", f"{len(blob)} bytes", advice)
-    return [RecordsContent(*_part(records, blob, starts, a, b), every=every) for a, b in _cuts(starts)]
-
-
-def _cuts(starts: "np.ndarray[Any, np.dtype[np.int64]]") -> Iterator[tuple[int, int]]:
-    """First record and the one after the last of each batch."""
-    ends = np.arange(len(starts)) * RECORD_LENGTH + starts
-    begin = 0
-    while begin < len(starts) - 1:
-        end = int(np.searchsorted(ends, int(ends[begin]) + BATCH_LENGTH, side="right")) - 1
-        end = max(end, begin + 1)
-        yield begin, end
-        begin = end
+    return [RecordsContent(*_part(records, blob, starts, a, b), every=every) for a, b in cuts(starts, BATCH_LENGTH)]
 
 
 def _part(
@@ -135,12 +123,7 @@ def cold_content(commands: Sequence[ColdCommand]) -> tuple[Records, bytes]:
     """Cold commands as records and the blob that they tile."""
     if not commands:
         raise InputError("malformed", "commands", None, "give one command or more")
-    blobs = [encode_cold(command) for command in commands]
-    lengths = np.array([len(blob) for blob in blobs], np.int64)
-    records: Records = np.zeros(len(blobs), RECORD)
-    records["kind"], records["blob_length"] = RecordKind.COLD, lengths
-    records["blob_offset"] = np.cumsum(lengths) - lengths
-    return records, b"".join(blobs)
+    return cold_records(commands)
 
 
 def named_content(commands: Sequence[Mapping[str, Any]]) -> NamedContent:

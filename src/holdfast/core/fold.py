@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from holdfast.core import quorum, sessions
-from holdfast.core.cold import accounts, checkpoints, definitions, roles, settlement, time
+from holdfast.core.cold import accounts, checkpoints, cosigning, definitions, roles, settlement, time
 from holdfast.core.cold.accounts import new_account
 from holdfast.core.hot import AT_COLD, MUST_GROW, MUST_MARK, apply_hot
 from holdfast.core.ledger import undo
@@ -32,7 +32,7 @@ from holdfast.domain.quarantines import Quarantine, Subject, decode_quarantine, 
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import is_signature
 
-_FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, stages)
+_FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, cosigning, stages)
 HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h in f.HANDLERS.items()}
 ALLOWED: dict[type, tuple[Role, ...]] = {t: r for f in _FAMILIES for t, r in f.ROLES.items()}
 invariant(HANDLERS.keys() == ALLOWED.keys(), "a cold command lacks its roles or its handler")
@@ -117,12 +117,18 @@ class Fold:
         return self._roots.root(self.machine)
 
     def _take_checkpoint(self) -> None:
-        frames = self.machine.registry.rules.checkpoint_frames
-        if frames > 0 and self.position % frames == 0:
+        if self._is_checkpoint_due():
             place = CheckpointPlace(self.position - 1, self.chain)
             self.machine.registry = checkpoints.with_checkpoint(self.machine.registry, place)
             taken = Checkpoint(place.position, place.chain, self.root())
             self.checkpoints = [*self.checkpoints, taken][-CHECKPOINTS_KEPT:]
+
+    def _is_checkpoint_due(self) -> bool:
+        """Whether a root is due after the frame before `position` (STR-11)."""
+        rules = self.machine.registry.rules
+        if rules.checkpoint_frames > 0 and self.position % rules.checkpoint_frames == 0:
+            return True
+        return bool(rules.breach_checkpoints and self.machine.events and self.machine.pending())
 
     def _remember_marks(self) -> None:
         """Keep where the frame's last mark happened, so that votes about it can be told from votes of another log."""

@@ -115,14 +115,15 @@ class Machine:
             raise
         self._set(marked)
         self.watch("sweep")
-        pending = self._pending()
+        pending = self.pending()
         zones = marks.look_at_accounts(self.state, marked.arrays, items, MOVES)
         self.watch("swept")
         looked = int((zones >= 0).sum())
         price_id = int(self.state.counters[Counter.PRICE_ID])
-        self.events.append(MarkEvent(price_id, items, looked, self._pending() - pending))
+        self.events.append(MarkEvent(price_id, items, looked, self.pending() - pending))
 
-    def _pending(self) -> int:
+    def pending(self) -> int:
+        """How many accounts wait for the quorum on their liquidation."""
         statuses = self.state.accounts[: int(self.state.counters[Counter.ACCOUNTS]), Account.STATUS]
         return int(np.count_nonzero(statuses == Status.BREACH_PENDING))
 

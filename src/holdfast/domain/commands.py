@@ -6,6 +6,7 @@ fields that its kind uses, and no others. What may not live here: what a command
 of precedence and worked examples: specs/commands.md.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -96,6 +97,8 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
         checkpoint_frames: A state root is taken after every so many frames, 0 for none.
         witness_shortfall_ppm: Where several replicas are configured and the second engine has no result: how far below
             its maintenance margin an account must be, in millionths of it, for a vote to count (specs/quorum.md).
+        breach_checkpoints: 1 where a state root is also taken after every frame with a mark that left an account below
+            maintenance margin waiting for its quorum, so that the state that is voted on can be proved; 0 for none.
     """
 
     age_maximum: int = 60 * 10**9
@@ -108,6 +111,7 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
     live_ticks: int = 8
     checkpoint_frames: int = 256
     witness_shortfall_ppm: int = 100_000
+    breach_checkpoints: int = 0
 
 
 class DefineReplica(Cold, frozen=True, tag="define-replica"):
@@ -210,6 +214,26 @@ class CastVote(Cold, frozen=True, tag="vote"):
     vote: bytes
 
 
+class Cosign(Cold, frozen=True, tag="cosign"):
+    """A replica's cosignature of the tree of frames that it computed itself (specs/proofs.md).
+
+    Attributes:
+        replica: Number of the replica, whose key signs.
+        log: H of the log's first frame, 32 bytes: which log it is.
+        size: Frames in the tree: those at the positions 0 to size − 1.
+        root: Root of that tree, 32 bytes.
+        time: Logical time after its last frame, whole seconds since 1970.
+        signature: Ed25519, 64 bytes.
+    """
+
+    replica: int
+    log: bytes
+    size: int
+    root: bytes
+    time: int
+    signature: bytes
+
+
 class Liquidate(Cold, frozen=True, tag="liquidate"):
     """A stage of an account's liquidation: reductions to fill on the book.
 
@@ -277,6 +301,7 @@ ColdCommand: TypeAlias = (
     | RestoreReplica
     | ConfirmPayment
     | ReleaseFreeze
+    | Cosign
 )
 """Every cold command of format 1."""
 
@@ -314,6 +339,24 @@ def _record(kind: RecordKind, session: int, number: int, **fields: int) -> Recor
 def cold_record(session: int, number: int, offset: int, length: int) -> Records:
     """The record of a cold command whose bytes are `length` bytes of the blob from `offset` on."""
     return _record(RecordKind.COLD, session, number, blob_offset=offset, blob_length=length)
+
+
+def cold_records(commands: Sequence[ColdCommand], session: int = 0, number: int = 0) -> tuple[Records, bytes]:
+    """The records of cold commands and the blob that they tile.
+
+    Args:
+        commands: One or more.
+        session: Of all of them; 0 leaves session and numbers open, or is right for openings of sessions.
+        number: Of the first; the others follow.
+    """
+    blobs = [encode_cold(command) for command in commands]
+    lengths = np.array([len(blob) for blob in blobs], np.int64)
+    records: Records = np.zeros(len(blobs), RECORD)
+    records["kind"], records["blob_length"] = RecordKind.COLD, lengths
+    records["blob_offset"] = np.cumsum(lengths) - lengths
+    if session:
+        records["session"], records["number"] = session, np.arange(number, number + len(blobs), dtype=np.uint64)
+    return records, b"".join(blobs)
 
 
 def trade(session: int, number: int, account: int, other: int, item: int, quantity: int, price: int) -> Records:

@@ -178,6 +178,24 @@ def encode_frame(gateway: int, frame_number: int, records: Records, blob: bytes 
     return b"".join((head, _checksum(head, content), content))
 
 
+def cuts(starts: npt.NDArray[np.int64], limit: int) -> list[tuple[int, int]]:
+    """Where to cut records into pieces that a frame can carry: first record of each and the one after its last.
+
+    Args:
+        starts: [records + 1] first byte of each record's slice, and the end of the last.
+        limit: Bytes of records and slices that a piece is not to exceed unless one record alone does.
+    """
+    # ends[k]: bytes of all records before k and their slices.
+    ends = np.arange(len(starts)) * RECORD_LENGTH + starts
+    found, begin = [], 0
+    while begin < len(starts) - 1:
+        end = int(np.searchsorted(ends, int(ends[begin]) + limit, side="right")) - 1
+        end = min(max(end, begin + 1), begin + RECORDS_MAXIMUM)
+        found.append((begin, end))
+        begin = end
+    return found
+
+
 def check_content(records: Records, blob_length: int) -> None:
     """Refuse records that no frame can carry, together with a blob of so many bytes; raises FrameError."""
     _check_count(len(records))

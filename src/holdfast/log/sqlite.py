@@ -78,7 +78,13 @@ class SqliteLog:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, writable: bool = True, create: bool = True, check_tail: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool = True,
+        create: bool = True,
+        check_tail: bool = True,
+        forced: bool = True,
     ) -> None:
         """Open a log, or make one.
 
@@ -88,13 +94,15 @@ class SqliteLog:
             create: Whether to make the log if there is none. A log opened for reading is never made.
             check_tail: False leaves out the check of the last frames and of the mark, to rescue what a damaged log
                 still has; only for reading.
+            forced: Whether every append is forced to the storage. False is for a copy of a log that others keep too:
+                what was appended outlives this process, and the machine only as far as `force` was called since.
 
         Raises:
             LogError: See the tree in `holdfast.log.errors`.
         """
         self._path = Path(path).absolute()
         self._name = str(self._path)
-        self._writable = writable
+        self._writable, self._forced = writable, forced
         self._closed = False
         self._failure: StorageError | CorruptLogError | None = None
         self._tail_known = False
@@ -121,7 +129,8 @@ class SqliteLog:
                     self._check_settings(self._writer)
                 if check_tail or writable:
                     self._check_tail(mark)
-            self._mark()
+            if forced:
+                self._mark()
             self._resources = undo.pop_all()
 
     def append(self, frame: bytes) -> int:
@@ -141,7 +150,8 @@ class SqliteLog:
                 self._commit(writer, rows)
                 self._end, self._head = start + len(rows), head
                 self._tail_known = True
-                self._mark()
+                if self._forced:
+                    self._mark()
         with self._changed:
             self._changed.notify_all()
         return range(start, start + len(rows))
@@ -176,6 +186,26 @@ class SqliteLog:
             if self._tail_known and self._writable and not self._closed:
                 return self._head
         return self._stored_tail()[1]
+
+    def force(self) -> None:
+        """Force everything appended so far to the storage, beside appends of another thread.
+
+        Raises:
+            LogError: The system failed; the log takes no more.
+        """
+        with self._appending:
+            self._writer_or_error()
+            end, head = self._end, self._head
+        try:
+            # The write-ahead file alone: SQLite's locks are on the others. Without one SQLite has forced all of it.
+            with contextlib.suppress(FileNotFoundError), self._beside(WAL_SUFFIX).open("rb") as written:
+                os.fdatasync(written.fileno())
+        except OSError as error:
+            failure = error_of_system(error, self._path)
+            self._failure = StorageError(self._name, failure.problem, failure.advice)
+            raise failure from error
+        if self._side:
+            self._side.write_mark(end, head)
 
     def close(self) -> None:
         """See `Log`. The last to close empties the write-ahead file into the log."""
@@ -294,10 +324,11 @@ class SqliteLog:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("ROLLBACK")
         journal = writer.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        writer.execute("PRAGMA synchronous=FULL")
+        setting, wanted = ("FULL", 2) if self._forced else ("NORMAL", 1)
+        writer.execute(f"PRAGMA synchronous={setting}")
         synchronous = writer.execute("PRAGMA synchronous").fetchone()[0]
-        if (journal, synchronous) != ("wal", 2):
-            problem = f"SQLite runs with journal_mode={journal} and synchronous={synchronous} instead of wal and 2"
+        if (journal, synchronous) != ("wal", wanted):
+            problem = f"SQLite runs with journal_mode={journal}, synchronous={synchronous}, instead of wal, {wanted}"
             raise StorageError(self._name, problem, "put the log on a local disk")
 
     def _check_tail(self, mark: Mark | None) -> None:

@@ -20,10 +20,14 @@ from holdfast.core.marks import is_stale
 from holdfast.core.registry import Ballot
 from holdfast.core.roots import Checkpoint
 from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter, Item, Price, Status
-from holdfast.domain.commands import CastVote, ColdCommand, Liquidate, Settle
+from holdfast.domain.commands import CastVote, ColdCommand, Cosign, Liquidate, Settle
 from holdfast.domain.frames import HASH_LENGTH
 from holdfast.domain.outcomes import place_of
+from holdfast.domain.signatures import sign
+from holdfast.domain.units import NANOSECONDS_PER_SECOND
 from holdfast.domain.votes import FLAG_WITHDRAWAL, FLAG_WITHOUT_B, ROW, ROWS_MAXIMUM, Verdict, Vote, sign_vote
+from holdfast.proof.checkpoint import cosigned_message, origin_of
+from holdfast.proof.frame_tree import FrameTree
 from holdfast.replica.stages import next_stages
 
 Row: TypeAlias = tuple[float, ...]
@@ -164,6 +168,40 @@ def root_votes(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
         for taken in fold.checkpoints
         if (taken.position, taken.chain) in remembered and replica not in registry.roots.get(taken.position, {})
     ]
+
+
+def follow_frame(tree: FrameTree, fold: Fold, frame: bytes) -> None:
+    """Add the frame that was folded last to the tree of frames, and remember the root where a checkpoint was taken."""
+    tree.append(frame)
+    if fold.checkpoints and fold.checkpoints[-1].position == fold.position - 1:
+        tree.keep(fold.time // NANOSECONDS_PER_SECOND)
+
+
+def cosignatures(fold: Fold, replica: int, key: bytes, tree: FrameTree) -> list[Cosign]:
+    """A cosignature of the newest checkpoint that this process has a tree of and whose root the log has its word on.
+
+    Older ones need none, as the newest covers their frames. The caller calls `tree.forget` with the size of what was
+    sent, so that it is not said again.
+
+    Args:
+        fold: The state.
+        replica: Number of the replica.
+        key: Its Ed25519 key, 32 bytes.
+        tree: Of the frames that were folded (`follow_frame`).
+    """
+    if is_suspended(fold, replica):
+        return []
+    said = {
+        taken.position + 1
+        for taken in fold.checkpoints
+        if fold.machine.registry.roots.get(taken.position, {}).get(replica) == taken.root
+    }
+    size = max(said & tree.heads.keys(), default=0)
+    if not size:
+        return []
+    root, time = tree.heads[size]
+    message = cosigned_message(origin_of(tree.log), size, root, time)
+    return [Cosign(replica, tree.log, size, root, time, sign(key, message))]
 
 
 def settlements(fold: Fold) -> list[Settle]:

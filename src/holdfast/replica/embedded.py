@@ -27,15 +27,16 @@ from holdfast.core.snapshot import fold_from, snapshot_of
 from holdfast.core.state import NONE, Role, Session
 from holdfast.domain.commands import DefineReplica, DefineSource, OpenSession, QuarantineCommand, Tick, decode_cold
 from holdfast.domain.errors import HoldfastError, InputError, invariant
-from holdfast.domain.frames import FrameError, RecordKind, decode_frame
+from holdfast.domain.frames import RECORD, FrameError, RecordKind, decode_frame, encode_frame
 from holdfast.domain.outcomes import command_id, place_of
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.errors import FullError, LockedError, LogError, ReadOnlyError
-from holdfast.log.protocol import GroupLog, Log
+from holdfast.log.protocol import GROUP_FRAMES_MAXIMUM, GroupLog, Log
+from holdfast.proof.frame_tree import FrameTree
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
-from holdfast.replica.decisions import decisions
+from holdfast.replica.decisions import cosignatures, decisions, follow_frame, is_suspended, root_votes
 from holdfast.replica.errors import ReplayError, ShortLogError, StoppedError
 from holdfast.replica.gateway import FIRST_GATEWAY, ClientSession, Gateway, Request
 from holdfast.replica.names import AccountNames
@@ -122,8 +123,10 @@ class EmbeddedEngine:
         self._key = files.key_of(folder)
         self._public_key = public_key_of(self._key)
         self._fold, self.names, snapshot, passed_over = self._loaded(watch)
+        self._tree = self._loaded_tree(snapshot)
         first = self._fold.position
         self._replay()
+        self._tree.forget(self._tree.size)  # Those of an earlier process are said, or the next one covers them.
         self._own = self._found_sessions()
         self.start = Start(snapshot, self._fold.position - first, tuple(passed_over), time.monotonic() - began)
 
@@ -239,7 +242,55 @@ class EmbeddedEngine:
                 done += answers
                 if not any(answer.accepted for answer in answers):
                     break
+            done += self._say_roots()
         return done
+
+    def _say_roots(self) -> list[Answer]:
+        """Send the word on the newest state root and the cosignature of the frames up to it, where it was not sent.
+
+        Once and no more: at a root after every frame, what is said here makes another one due.
+        """
+        fold, number, done = self.fold, self._number(), list[Answer]()
+        replicas = fold.machine.registry.replicas
+        if number >= len(replicas) or replicas[number].public_key != self._public_key or is_suspended(fold, number):
+            return done
+        newest = fold.checkpoints[-1:]
+        if newest and number not in fold.machine.registry.roots.get(newest[0].position, {}):
+            votes = root_votes(fold, number, self._key)[-1:]
+            done += self.send([Request(Role.REPLICA, number, vote) for vote in votes])
+        for said in cosignatures(fold, number, self._key, self._tree):
+            self._tree.forget(said.size)
+            done += self.send([Request(Role.REPLICA, number, said)])
+        return done
+
+    def checkpoint(self) -> int:
+        """Bring a checkpoint about now, with the replica's word on it, and another one that proves this word.
+
+        Where a root is due every so many frames, empty frames fill up what is missing.
+
+        Returns:
+            Frames in the tree that was cosigned last.
+
+        Raises:
+            InputError: No root is ever due (the rule `checkpoint_frames` is 0), or only after too many frames.
+        """
+        with self._lock:
+            self.replica()
+            size = 0
+            for _ in range(2):
+                self._fill_up()
+                size = self.position
+                self._say_roots()
+            return size
+
+    def _fill_up(self) -> None:
+        frames = self.fold.machine.registry.rules.checkpoint_frames
+        if not 0 < frames <= GROUP_FRAMES_MAXIMUM:
+            advice = f"set it to a number from 1 to {GROUP_FRAMES_MAXIMUM} (set_rules)"
+            raise InputError("out-of-range", "checkpoint_frames", frames, advice)
+        first, empty = self._expected(FIRST_GATEWAY), np.empty(0, RECORD)
+        missing = range(-self.position % frames or frames)
+        self.submit([encode_frame(FIRST_GATEWAY, first + n, empty) for n in missing], trusted=True)
 
     def snapshot(self) -> Path:
         """Write the state after the last frame to the folder, and remove all but the newest snapshots.
@@ -255,8 +306,8 @@ class EmbeddedEngine:
             if fold.position == 0:
                 raise InputError("out-of-range", "position", 0, "apply a frame first")
             last = fold.position - 1
-            names = self.names.encode(last, fold.chain)
-            return files.SnapshotFiles(self._folder).write(last, snapshot_of(fold), names)
+            names, tree = self.names.encode(last, fold.chain), self._tree.encode(fold.chain)
+            return files.SnapshotFiles(self._folder).write(last, snapshot_of(fold), names, tree)
 
     @staticmethod
     def warm() -> None:
@@ -294,6 +345,7 @@ class EmbeddedEngine:
         try:
             applied = self._fold.apply(frame)
             self.names.learn(frame, applied)
+            follow_frame(self._tree, self._fold, frame)
         except BaseException as error:
             self._failure = (
                 f"the fold was interrupted at position {self._fold.position} ({error or type(error).__name__})"
@@ -372,6 +424,18 @@ class EmbeddedEngine:
             return fold, names, last, passed_over
         return Fold(watch), AccountNames(), None, passed_over
 
+    def _loaded_tree(self, last: int | None) -> FrameTree:
+        """The tree of the frames up to a snapshot: what was kept beside it, else made anew from the log."""
+        if last is None:
+            return FrameTree()
+        if self._folder is not None:
+            with contextlib.suppress(OSError, InputError):
+                return FrameTree.decode(files.tree_path(self._folder, last).read_bytes(), last + 1, self._fold.chain)
+        tree = FrameTree()
+        for _, frame in self.log.read(0, last + 1):
+            tree.append(frame)
+        return tree
+
     def _check_length(self, path: Path, last: int) -> None:
         end = self.log.end
         if last >= end:
@@ -396,6 +460,7 @@ class EmbeddedEngine:
                 advice = "open the log with the version of Holdfast that wrote it; see docs/how-to/repair-a-log.md"
                 raise ReplayError(f"position {position} of the log", f"cannot be folded ({error})", advice) from error
             self.names.learn(frame, applied)
+            follow_frame(self._tree, self._fold, frame)
         invariant(self._fold.chain == self.log.head_hash, "the state is not that of the log's frames")
         opening.done()
         self._own = self._found_sessions()

@@ -293,6 +293,13 @@ class Engine:
         """Write the state to the folder, so that the next opening replays only what came after."""
         return self._embedded.snapshot()
 
+    def checkpoint(self) -> int:
+        """Bring a cosigned checkpoint about now, so that everything so far can be proved; its frames.
+
+        Empty frames fill up what is missing to the next root that is due (the rule `checkpoint_frames`).
+        """
+        return self._embedded.checkpoint()
+
     @property
     def position(self) -> int:
         """The position that the next frame of the log will get."""

@@ -5,6 +5,7 @@
     sessions.json            which sessions of the log are this engine's own
     snapshots/<position>.hfsn    the state after the frame at that position
     snapshots/<position>.names   the names of its accounts
+    snapshots/<position>.tree    the tree of the frames up to there, as far as it is needed to go on
 
 What lives here: reading and writing these files. What may not: what is in a snapshot or a frame.
 """
@@ -26,7 +27,7 @@ LOG_NAME = "log.sqlite"
 KEY_NAME = "replica.key"
 SESSIONS_NAME = "sessions.json"
 SNAPSHOTS_NAME = "snapshots"
-SNAPSHOT_SUFFIX, NAMES_SUFFIX = ".hfsn", ".names"
+SNAPSHOT_SUFFIX, NAMES_SUFFIX, TREE_SUFFIX = ".hfsn", ".names", ".tree"
 SNAPSHOTS_KEPT = 3
 """Snapshots that stay. One would do; the others are for the day on which the newest turns out to be damaged."""
 _NEW_SUFFIX = ".new"
@@ -150,15 +151,17 @@ class SnapshotFiles:
             return []
         return sorted(found, key=_position, reverse=True)
 
-    def write(self, position: int, snapshot: bytes, names: bytes) -> Path:
-        """Write the snapshot of a position, the names first, and remove all but the newest.
+    def write(self, position: int, snapshot: bytes, names: bytes, tree: bytes = b"") -> Path:
+        """Write the snapshot of a position, what belongs to it first, and remove all but the newest.
 
         Raises:
             LogError: It could not be written; the snapshots that were there still are.
         """
         make_folder(self._folder)
-        path = self._folder / f"{position:020}{SNAPSHOT_SUFFIX}"
+        path = _snapshot_path(self._folder, position)
         replace_file(path.with_suffix(NAMES_SUFFIX), names)
+        if tree:
+            replace_file(path.with_suffix(TREE_SUFFIX), tree)
         replace_file(path, snapshot)
         self._prune()
         return path
@@ -171,11 +174,20 @@ class SnapshotFiles:
                     path.unlink(missing_ok=True)
 
     def _ours(self) -> Iterator[Path]:
-        """Snapshots, names, and what an interrupted writing left of either."""
+        """Snapshots, names, trees, and what an interrupted writing left of any."""
         for path in list(self._folder.iterdir()):
             name = path.name.removesuffix(_NEW_SUFFIX)
-            if name.endswith((SNAPSHOT_SUFFIX, NAMES_SUFFIX)) and _position(path) >= 0:
+            if name.endswith((SNAPSHOT_SUFFIX, NAMES_SUFFIX, TREE_SUFFIX)) and _position(path) >= 0:
                 yield path
+
+
+def tree_path(folder: Path, position: int) -> Path:
+    """The tree that belongs to the snapshot of a position in an engine's folder."""
+    return _snapshot_path(folder / SNAPSHOTS_NAME, position).with_suffix(TREE_SUFFIX)
+
+
+def _snapshot_path(snapshots: Path, position: int) -> Path:
+    return snapshots / f"{position:020}{SNAPSHOT_SUFFIX}"
 
 
 def _position(path: Path) -> int:

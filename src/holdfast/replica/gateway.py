@@ -16,9 +16,9 @@ from holdfast.domain.frames import (
     HEADER_LENGTH,
     RECORD,
     RECORD_LENGTH,
-    RECORDS_MAXIMUM,
     RecordKind,
     Records,
+    cuts,
     encode_frame,
 )
 
@@ -168,20 +168,8 @@ class Gateway:
         records, blob = np.concatenate(self._records), b"".join(self._blobs)
         self._records, self._blobs, self._pending = [], [], 0
         starts = np.concatenate(([0], np.cumsum(records["blob_length"], dtype=np.int64)))
-        return [self._frame(records[a:b], blob, starts[a : b + 1]) for a, b in self._cuts(starts)]
-
-    def _cuts(self, starts: np.ndarray[Any, np.dtype[np.int64]]) -> list[tuple[int, int]]:
-        """First record and the one after the last of each frame; `starts` are those of the slices, and the end."""
-        # ends[k]: bytes of all records before k and their slices, without headers.
-        ends = np.arange(len(starts)) * RECORD_LENGTH + starts
-        cuts, begin = [], 0
-        while begin < len(starts) - 1:
-            room = int(ends[begin]) + self._target - HEADER_LENGTH
-            end = int(np.searchsorted(ends, room, side="right")) - 1
-            end = min(max(end, begin + 1), begin + RECORDS_MAXIMUM)
-            cuts.append((begin, end))
-            begin = end
-        return cuts
+        pieces = cuts(starts, self._target - HEADER_LENGTH)
+        return [self._frame(records[a:b], blob, starts[a : b + 1]) for a, b in pieces]
 
     def _frame(self, records: Records, blob: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
         cold = records["kind"] == RecordKind.COLD

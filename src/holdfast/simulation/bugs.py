@@ -87,8 +87,8 @@ def _bug(name: str, what: str) -> Callable[[Callable[[Patch], None]], Callable[[
 def _answer_on_store(patch: Patch) -> None:
     before = node.Node.published
 
-    def published(self: Any, message_id: str, now: float, *, position: int = NONE, repeated: bool = False) -> None:
-        before(self, message_id, now, position=position, repeated=repeated)
+    def published(self: Any, message_id: str, now: float, *, position: int = NONE) -> None:
+        before(self, message_id, now, position=position)
         box = self._outbox
         flight = None if box is None or position == NONE else box._flight_of(message_id)
         if flight is not None:
@@ -153,9 +153,9 @@ def _gap_is_outcome(patch: Patch) -> None:
 def _renumbered_frame(patch: Patch) -> None:
     before = outbox.Outbox.published
 
-    def published(self: Any, message_id: str, now: float, *, stored: bool, repeated: bool = False, shown: bool) -> None:
+    def published(self: Any, message_id: str, now: float, *, stored: bool) -> None:
         flight = self._flight_of(message_id)
-        before(self, message_id, now, stored=stored, repeated=repeated, shown=shown)
+        before(self, message_id, now, stored=stored)
         if flight is not None and not stored:
             del self._flights[flight.number]
             frame = decode_frame(flight.frame)

@@ -346,7 +346,7 @@ class Engine:
     def _published(self, message: Message, position: int, repeated: bool) -> None:  # noqa: FBT001
         if self.node is not None:
             self._observer.told(self, message, position)
-            self.node.published(message.id, self._scheduler.now, position=position, repeated=repeated)
+            self.node.published(message.id, self._scheduler.now, position=position)
             if position == NONE or repeated:
                 self._turn()
 

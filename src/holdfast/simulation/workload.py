@@ -35,9 +35,8 @@ def said(command: Command) -> bytes:
     """What a command says, as `truth.contents` has it of a frame."""
     if isinstance(command, np.ndarray):
         return command.tobytes()
-    blob = c.encode_cold(command)
-    record = c.cold_record(0, 0, 0, len(blob))
-    return record.tobytes() + blob
+    records, blob = c.cold_records([command])
+    return records.tobytes() + blob
 
 
 def content_of(commands: list[Command]) -> RecordsContent:

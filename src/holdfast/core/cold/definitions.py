@@ -45,8 +45,10 @@ DECIMALS_MAXIMUM = 18
 LOT_MANTISSA_MAXIMUM = 100
 LOT_MAXIMUM = 10**8
 NUMERATOR_MAXIMUM = 10**17
-RULES_MAXIMUM = {"sources_minimum": SOURCES_MAXIMUM, "witness_shortfall_ppm": 1_000_000}
+RULES_MAXIMUM = {"sources_minimum": SOURCES_MAXIMUM, "witness_shortfall_ppm": 1_000_000, "breach_checkpoints": 1}
 """Of rules that have another than LEDGER_MAXIMUM."""
+RULES_FROM_0 = ("ahead_maximum", "checkpoint_frames", "breach_checkpoints")
+"""Rules that may be 0; all others are at least 1."""
 LISTED_MAXIMUM = 1_000
 """Accounts listed in a refusal; how many there are is said besides."""
 
@@ -280,7 +282,7 @@ def define_replica(machine: Machine, command: DefineReplica, _sender: Sender) ->
 def set_rules(machine: Machine, command: SetRules, _sender: Sender) -> Verdict:
     """Change how quotes become prices and clocks time."""
     for field in command.__struct_fields__:
-        least = 0 if field in ("ahead_maximum", "checkpoint_frames") else 1
+        least = 0 if field in RULES_FROM_0 else 1
         if not least <= getattr(command, field) <= RULES_MAXIMUM.get(field, LEDGER_MAXIMUM):
             return refused(Reason.DEFINITION_INVALID)
     machine.registry = replace(machine.registry, rules=command)

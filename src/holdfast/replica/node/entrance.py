@@ -46,14 +46,10 @@ class Entrance:
         """When `sends` has something to do next, None while an answer is awaited."""
         return None if self._waits else self._again_at
 
-    def published(self, message_id: str, now: float, *, stored: bool, repeated: bool, shown: bool) -> None:
+    def published(self, message_id: str, now: float, *, stored: bool) -> None:
         """What became of the message, as for an outbox."""
-        if message_id != self._id or not self._waits:
-            return
-        if not stored:
+        if self.awaits(message_id) and not stored:
             self._later(now)
-        elif repeated and shown:
-            self._renew(now)
 
     def awaits(self, message_id: str) -> bool:
         """Whether the log, as folded so far, has not shown a message that was sent."""

@@ -32,12 +32,13 @@ from holdfast.replica.directory import Directory
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET
 from holdfast.replica.names import AccountNames
 from holdfast.replica.node import payments, reads
+from holdfast.replica.node.commands_of import VOTE_TAG
 from holdfast.replica.node.entrance import Entrance
 from holdfast.replica.node.histories import Histories
 from holdfast.replica.node.named import NamedBatch, named_batch, openings, told_of
 from holdfast.replica.node.outbox import Message, Outbox, Resolved
 from holdfast.replica.node.payments import Effect
-from holdfast.replica.node.speaker import Own, Speaker
+from holdfast.replica.node.speaker import PAYMENT, Own, Speaker
 
 READS_MAXIMUM = 1_024
 """Reads that wait for a position; one more is turned away."""
@@ -51,6 +52,7 @@ MAY_OPEN = {
     Role.OPERATOR: ("operator", "client", "source"),
 }
 """Which sessions a client may open, by the role that its credentials have."""
+_MAY_USE = {role: frozenset(int(Role[name.upper()]) for name in names) for role, names in MAY_OPEN.items()}
 _OPENING_TAG = b"open-session"
 _GATEWAY, _NUMBER = slice(8, 16), slice(16, 24)
 """Where a frame's header has its gateway and its number (FRM-1)."""
@@ -136,6 +138,7 @@ class Node:
         self._waiting: deque[_WaitingRead] = deque()
         self._retired = False
         self._sent: dict[str, float] = {}
+        self._degraded: tuple[tuple[int, str], tuple[str, ...]] | None = None
         self.heard_at = float("-inf")
 
     # What happens to a node.
@@ -157,22 +160,18 @@ class Node:
             self._outbox.seen(number, position, applied.outcomes, applied.details, now)
             for resolved in self._outbox.resolved():
                 self._answer(resolved)
-        problem = self._histories.problem(frame, self.fold)
-        if problem:
-            self.halt(problem)
+        if VOTE_TAG in frame:
+            self.halt(self._histories.problem(frame, self.fold))
         self._take_snapshot(position, now)
         return applied
 
-    def published(self, message_id: str, now: float, *, position: int = NONE, repeated: bool = False) -> None:
+    def published(self, message_id: str, now: float, *, position: int = NONE) -> None:
         """What became of a message: its position, or NONE where the broker has it not, or nobody knows."""
-        stored, shown = position != NONE, position < self.fold.position
+        stored = position != NONE
         sender = self._entrance if self._outbox is None else self._outbox
-        if stored and shown and sender.awaits(message_id):
+        if stored and position < self.fold.position and sender.awaits(message_id):
             self.halt(f"the broker has message {message_id} at position {position}, where another frame was folded")
-        if self._outbox is None:
-            self._entrance.published(message_id, now, stored=stored, repeated=repeated, shown=shown)
-        else:
-            self._outbox.published(message_id, now, stored=stored, repeated=repeated, shown=shown)
+        sender.published(message_id, now, stored=stored)
 
     def write(self, token: Any, role: Role, request: Write | WriteNamed) -> None:
         """Take a client's commands into the line, or turn them away at once."""
@@ -251,7 +250,9 @@ class Node:
         if not self._speaker.holds(self.fold, PAYER):
             self._published.clear()
             return []
-        out = [one for one in payments.due(self.fold, self.book) if one.id not in self._published]
+        due = payments.due(self.fold, self.book)
+        self._published &= {one.id for one in due}
+        out = [one for one in due if one.id not in self._published]
         self._published.update(one.id for one in out)
         return out
 
@@ -299,6 +300,12 @@ class Node:
 
     def degraded(self) -> tuple[str, ...]:
         """What is not as it should be, in words."""
+        at = self.fold.position, self.halted
+        if self._degraded is None or self._degraded[0] != at:
+            self._degraded = at, self._find_degraded()
+        return self._degraded[1]
+
+    def _find_degraded(self) -> tuple[str, ...]:
         out = list(reads.degraded(self.fold))
         if self.halted:
             out.append(f"replica {self.identity.name} does not acknowledge: {self.halted}")
@@ -319,6 +326,8 @@ class Node:
         if isinstance(resolved.token, Own):
             if self._speaker is not None:
                 self._speaker.answered(resolved)
+            if resolved.token.kind.startswith(PAYMENT) and resolved.outcomes["reason"].any():
+                self._published.clear()  # What was not confirmed is published again; its id makes that harmless.
             return
         if self.halted:
             return
@@ -354,7 +363,6 @@ class Node:
         """Whether these credentials may open the sessions that a batch opens, and use those that it uses."""
         if _OPENING_TAG in batch.blob:
             _check_openings(batch, MAY_OPEN[role])
-        allowed = {Role[name.upper()] for name in MAY_OPEN[role]}
         state = self.fold.machine.state
         column = batch.records["session"]
         for session in {int(column[0])} if (column == column[0]).all() else set(column.tolist()):
@@ -363,7 +371,7 @@ class Node:
                 if session and place_of(session)[0] >= self.fold.position:
                     return Busy(int(RETRY_S * 1_000 / 5), "the session's opening is not folded here yet")
                 continue
-            if session and int(state.sessions[slot, Session.ROLE]) not in allowed:
+            if session and int(state.sessions[slot, Session.ROLE]) not in _MAY_USE[role]:
                 raise InputError("not-allowed", "session", session, "use a session of your own role", "is another's")
         return None
 

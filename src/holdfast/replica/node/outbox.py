@@ -173,27 +173,21 @@ class Outbox:
             return max(now, first.again_at)
         return now if self._line and self._is_due() else None
 
-    def published(self, message_id: str, now: float, *, stored: bool, repeated: bool = False, shown: bool) -> None:
+    def published(self, message_id: str, now: float, *, stored: bool) -> None:
         """What became of a message.
 
         Args:
             message_id: Which.
             now: When.
             stored: Whether the broker says that it has it; False where that is unknown, or it has it not.
-            repeated: Whether the broker had it before.
-            shown: Whether the log as folded so far reaches beyond the position that the broker named.
         """
         flight = self._flight_of(message_id)
         if flight is None or flight.state is not State.SENT:
             return
-        if not stored:
-            self._lose(flight, now)
-        elif repeated and shown:
-            # Its copy was met in the log and did not count: the id is used up.
-            flight.attempt += 1
-            self._lose(flight, now)
-        else:
+        if stored:
             flight.state = State.STORED
+        else:
+            self._lose(flight, now)
 
     def awaits(self, message_id: str) -> bool:
         """Whether the log, as folded so far, has not shown a message that was sent: neither taken nor refused."""

@@ -3,7 +3,8 @@
 Theory of operation. One event loop does everything that must be in order: it takes frames from the follower, writes
 all that have come meanwhile to the node's own copy of the log in one commit, tells the node, and publishes and replies
 what the node wants. Nothing is folded, and so nothing answered, that the copy does not hold. The commit is made in the
-loop: a thread would cost more than the commit does, and a node whose disk hangs has nothing to say meanwhile.
+loop: a thread would cost more than the commit does. It outlives the process; a thread forces it to the storage every
+second, as what a majority of the servers has forced already (ADR 17) is only doubled here.
 A start is a catch-up: first the copy is brought to the log's end, then the state from the newest certified snapshot and
 the copy, then the node takes part.
 
@@ -21,6 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -62,6 +64,8 @@ SLICE_S = 0.01
 PAUSE_S = 0.1
 """Between attempts to publish what must be in the log before the node can go on."""
 _NUMBER_OF_NO_FRAME = (1 << 64) - 1
+FORCE_INTERVAL_S = 1.0
+"""Between two moments at which the copy is forced to the storage."""
 DRAIN_S = 5.0
 """How long an orderly end waits for what is under way."""
 COMMIT_FRAMES_MAXIMUM = 64
@@ -123,7 +127,7 @@ class NodeProcess:
         await loop.run_in_executor(None, warm)
         access = self._configuration.log.access()
         async with contextlib.AsyncExitStack() as undo:
-            self._copy = undo.enter_context(SqliteLog(folder / files.LOG_NAME))
+            self._copy = undo.enter_context(SqliteLog(folder / files.LOG_NAME, forced=False))
             self._link = await connect(access, name=self._name)
             undo.push_async_callback(self._link.close)
             self._store = SnapshotStore(self._link)
@@ -136,10 +140,21 @@ class NodeProcess:
             )
             self._follower = follower
             following = asyncio.create_task(follower.run())
-            undo.push_async_callback(end_tasks, (following,))
+            following.add_done_callback(self._finished)
+            forcing = asyncio.create_task(self._force())
+            forcing.add_done_callback(self._finished)
+            undo.push_async_callback(end_tasks, (following, forcing))
             await self._join(folder, key)
-            await self._serve()
+            if not self._ending.is_set():
+                await self._serve()
         return 0
+
+    async def _force(self) -> None:
+        """Force the copy to the storage, again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(FORCE_INTERVAL_S)
+            await loop.run_in_executor(None, self._copy.force)
 
     def _told_to_end(self) -> None:
         self._ending.set()
@@ -159,13 +174,12 @@ class NodeProcess:
         say(self._name, f"the log cannot be trusted, nothing is acknowledged any more: {fault}")
         self._came.set()
 
-    async def _join(self, folder: Any, key: bytes) -> None:
+    async def _join(self, folder: Path, key: bytes) -> None:
         """Bring the copy to the log's end, then the state."""
         await self._catch_up()
         loop = asyncio.get_running_loop()
-        remote = await self._store.newest()
         keys = [replica.key for replica in self._configuration.replicas]
-        candidates = _best_first(joining.local_snapshots(folder), remote)
+        candidates = self._snapshots(folder, loop)
         begun = await loop.run_in_executor(None, joining.begin, self._copy, candidates, keys)
         for line in begun.passed_over:
             say(self._name, f"snapshot passed over: {line}")
@@ -176,7 +190,7 @@ class NodeProcess:
         for data in await loop.run_in_executor(None, self._read_quarantines, first):
             begun.fold.learn_quarantine(data)
         self._opening = supervision.Opening(folder)
-        while self._node.fold.position < self._copy.end or self._inbox:
+        while (self._node.fold.position < self._copy.end or self._inbox) and not self._ending.is_set():
             if await loop.run_in_executor(None, self._replay):
                 await self._set_aside(key)
             self._copied()
@@ -186,6 +200,13 @@ class NodeProcess:
         say(
             self._name, f"joined at position {self._node.fold.position}: {source}, then {replayed} frames, {took:.1f} s"
         )
+
+    def _snapshots(self, folder: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Candidate]:
+        """This disk's snapshots, then the store's newest, fetched if asked for; not to be run in the loop's thread."""
+        yield from joining.local_snapshots(folder)
+        remote = asyncio.run_coroutine_threadsafe(self._store.newest(), loop).result()
+        if remote is not None:
+            yield remote
 
     async def _catch_up(self) -> None:
         """Bring the copy to the end that the log has now."""
@@ -240,15 +261,18 @@ class NodeProcess:
         gateway.add_cold(0, 0, QuarantineCommand(data))
         (frame,) = gateway.frames()
         name = f"{self._node.identity.nonce}.quarantine.{fold.position}"
-        while (await publish(self._link, frame, name, PUBLISH_S)).fate is not Fate.STORED:
+        while not self._ending.is_set():
+            if (await publish(self._link, frame, name, PUBLISH_S)).fate is Fate.STORED:
+                break
             await asyncio.sleep(PAUSE_S)
-        while not fold.standing():
+        while not fold.standing() and not self._ending.is_set():
             if not self._inbox:
-                await self._came.wait()
+                await self._wait(PAUSE_S)
             for _, came, _ in self._copied():
                 for signed in joining.quarantines(came):
                     fold.learn_quarantine(signed)
-        say(self._name, f"position {fold.position} is set aside by a majority")
+        if fold.standing():
+            say(self._name, f"position {fold.position} is set aside by a majority")
 
     async def _serve(self) -> None:
         """Take part until told to end."""
@@ -267,10 +291,12 @@ class NodeProcess:
 
     async def _run_turns(self, over: Callable[[], bool]) -> None:
         while not over():
+            began = time.monotonic()
             for delivered in self._copied():
                 await self._fold(delivered)
-            if self._failure is not None:
-                raise self._failure
+                if time.monotonic() - began > SLICE_S:
+                    await asyncio.sleep(0)
+                    began = time.monotonic()
             if self._fault is not None:
                 self._node.halt(str(self._fault))
             if self._node.suspended:
@@ -278,8 +304,7 @@ class NodeProcess:
             now = time.monotonic()
             self._node.turn(now, self._clock())
             await self._flush(now)
-            if not self._inbox:
-                await self._wait(self._node.next_at(now) - now)
+            await self._wait(0.0 if self._inbox else self._node.next_at(now) - now)
 
     async def _fold(self, delivered: Delivered) -> None:
         began = time.monotonic()
@@ -290,10 +315,12 @@ class NodeProcess:
         await self._flush(time.monotonic())
 
     async def _wait(self, seconds: float) -> None:
-        """Until something came, or so long."""
+        """Until something came, or so long; EngineError where a task of this process failed."""
         timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._came.set)
         await self._came.wait()
         timer.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     def _clock(self) -> int:
         return time.time_ns() + int(self._configuration.clock_offset_s * 1e9)
@@ -312,13 +339,21 @@ class NodeProcess:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        """A task is over; one that failed ends the process, as nobody else would hear of it."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = EngineError(self._name, f"failed: {error!r}", "start it again, and report this")
+            self._failure.__cause__ = error
+            self._came.set()
 
     async def _publish(self, message: Message) -> None:
         published = await publish(self._link, message.frame, message.id, PUBLISH_S)
         position = published.position if published.fate is Fate.STORED else NONE
         now = time.monotonic()
-        self._node.published(message.id, now, position=position, repeated=published.repeated)
+        self._node.published(message.id, now, position=position)
         if not published.again:
             self._failure = EngineError(self._name, f"the log takes none of its frames: {published.problem}", ADVICE)
         if position == NONE:
@@ -422,10 +457,3 @@ async def _answer(link: Connection, message: Msg, reply: bytes) -> None:
     if message.reply:
         with contextlib.suppress(nats.errors.Error, OSError):
             await link.publish(message.reply, reply)
-
-
-def _best_first(local: Iterator[Candidate], remote: Candidate | None) -> Iterator[Candidate]:
-    """The store's newest snapshot and this disk's; the disk's own first, as it is nearer and seldom much older."""
-    yield from local
-    if remote is not None:
-        yield remote

@@ -5,27 +5,22 @@ All go through one session of the role `replica`, opened through the node's own 
 what is due is decided by the state alone (`replica.decisions`), clocks, the broker.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, NamedTuple
-
-import numpy as np
 
 from holdfast.core.cold.roles import PAYER
 from holdfast.core.fold import Fold
 from holdfast.domain.commands import (
-    CastVote,
     ColdCommand,
     ConfirmPayment,
     OpenSession,
     TakeLease,
     Tick,
-    cold_record,
-    encode_cold,
+    cold_records,
 )
-from holdfast.domain.frames import Records
 from holdfast.domain.messages import Batch
 from holdfast.domain.reasons import Reason
-from holdfast.replica.decisions import decisions, root_votes
+from holdfast.replica.decisions import decisions, root_votes, votes_for
 from holdfast.replica.gateway import ClientSession
 from holdfast.replica.node.outbox import Outbox, Resolved
 
@@ -35,7 +30,7 @@ DECISION_INTERVAL_S: Final = 0.01
 """Between two looks at what the state makes due."""
 DECIDER: Final = "decider"
 """The role whose holder sends the stages of liquidations and settlements; by it nobody plans the same stage twice."""
-CLOCK, DECISION, OPENING, ROOT = "clock", "decision", "opening", "root"
+CLOCK, DECISION, OPENING, PAYMENT, ROOT = "clock", "decision", "opening", "payment", "root"
 
 
 class Own(NamedTuple):
@@ -61,7 +56,7 @@ class Speaker:
         """Offer what is to be said now."""
         if self._session is None:
             if OPENING not in self._under_way:
-                self._offer(outbox, OPENING, [OpenSession("replica", self.number, 1)], opening=True)
+                self._offer(outbox, OPENING, [OpenSession("replica", self.number, 1)])
             return
         if now - self._ticked_at >= self._interval_s and CLOCK not in self._under_way:
             self._ticked_at = now
@@ -88,14 +83,17 @@ class Speaker:
     def confirm(self, outbox: Outbox, withdrawal: int) -> None:
         """Say that a payment is on its way."""
         if self._session is not None:
-            self._offer(outbox, f"payment {withdrawal}", [ConfirmPayment(withdrawal)])
+            self._offer(outbox, f"{PAYMENT} {withdrawal}", [ConfirmPayment(withdrawal)])
 
     def answered(self, resolved: Resolved) -> None:
         """A batch of the node's own is in the log."""
         kind = resolved.token.kind
         self._under_way.discard(kind)
-        if kind == OPENING and int(resolved.outcomes["reason"][0]) == Reason.ACCEPTED:
+        reasons = resolved.outcomes["reason"]
+        if kind == OPENING and int(reasons[0]) == Reason.ACCEPTED:
             self._session = ClientSession(int(resolved.outcomes["made"][0]))
+        elif (reasons == int(Reason.SESSION_UNKNOWN)).any():
+            self._session = None  # Evicted: another is opened.
 
     def holds(self, fold: Fold, role: str) -> bool:
         """Whether this node holds a role at logical time."""
@@ -103,8 +101,10 @@ class Speaker:
         return lease is not None and lease.replica == self.number and lease.until > fold.time
 
     def _decide(self, fold: Fold, outbox: Outbox) -> None:
-        due = decisions(fold, self.number, self._key)
-        if due and (isinstance(due[0], CastVote) or self.holds(fold, DECIDER)):
+        # Only the holder plans stages: planning is what takes long.
+        decide = decisions if self.holds(fold, DECIDER) else votes_for
+        due = decide(fold, self.number, self._key)
+        if due:
             self._offer(outbox, DECISION, due)
 
     def _wants(self, fold: Fold, role: str) -> bool:
@@ -116,14 +116,8 @@ class Speaker:
             return True
         return lease.replica == self.number and lease.until - fold.time < LEASE_S * 10**9 // 2
 
-    def _offer(self, outbox: Outbox, kind: str, commands: Iterable[ColdCommand], *, opening: bool = False) -> None:
+    def _offer(self, outbox: Outbox, kind: str, commands: Sequence[ColdCommand]) -> None:
         self._under_way.add(kind)
-        records: list[Records] = []
-        blobs: list[bytes] = []
-        for command in commands:
-            blob = encode_cold(command)
-            number = 0 if opening or self._session is None else self._session.next()
-            session = 0 if opening or self._session is None else self._session.id
-            records.append(cold_record(session, number, sum(len(one) for one in blobs), len(blob)))
-            blobs.append(blob)
-        outbox.offer(Own(kind), Batch(np.concatenate(records), b"".join(blobs)))
+        session = self._session
+        numbered = () if session is None else (session.id, session.take(len(commands)).start)
+        outbox.offer(Own(kind), Batch(*cold_records(commands, *numbered)))
