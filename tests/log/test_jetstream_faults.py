@@ -131,7 +131,7 @@ async def started(servers, frames=0):
 def test_a_server_dies(servers, role, monkeypatch):
     """The stream's leader, or one of a read path alone: reading goes on and is whole, what is acknowledged stays."""
 
-    monkeypatch.setattr(read_path, "HOME_TICKS", 2)
+    monkeypatch.setattr(read_path, "HOME_S", 0.5)
 
     async def run():
         async with Reading(servers.access) as reading:
@@ -302,7 +302,10 @@ def test_a_consumer_that_is_gone(servers):
                     await ask(gateway.client, f"CONSUMER.DELETE.{STREAM}.{name}", None, Answer, 5)
             await gateway.append(3)
             await reading.has(6)
-            assert any("silent" in event for event in reading.events)
+            for said in ("path 0: the consumer is silent", "path 1: the consumer is gone"):
+                async with asyncio.timeout(10):
+                    while not any(said in event for event in reading.events):
+                        await asyncio.sleep(0.05)
             await reading.reads()
         await gateway.client.close()
 
