@@ -709,6 +709,7 @@ class Cold(Hot):
         """DEF-11."""
         limits = dict.fromkeys(d.__struct_fields__, (1, MOST)) | {"sources_minimum": (1, 16)}
         limits |= {"ahead_maximum": (0, MOST), "checkpoint_frames": (0, MOST), "witness_shortfall_ppm": (1, 10**6)}
+        limits |= {"breach_checkpoints": (0, 1), "tolerance_micros": (0, MOST), "tolerance_ppb": (0, MOST)}
         if any(not low <= getattr(d, name) <= high for name, (low, high) in limits.items()):
             raise Refused(Reason.DEFINITION_INVALID)
         self.rules = d

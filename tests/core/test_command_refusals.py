@@ -35,6 +35,8 @@ from holdfast.domain.units import LEDGER_MAXIMUM
 from holdfast.margin.presets import preset
 
 UNKNOWN = 99
+FROM_0 = ("ahead_maximum", "checkpoint_frames", "breach_checkpoints", "tolerance_micros", "tolerance_ppb")
+"""Rules that may be 0."""
 BEYOND = LEDGER_MAXIMUM + 1
 
 
@@ -360,9 +362,9 @@ COLD = (
             *(
                 Fault(Reason.DEFINITION_INVALID, {field: 0})
                 for field in c.SetRules.__struct_fields__
-                if field not in ("ahead_maximum", "checkpoint_frames")
+                if field not in FROM_0
             ),
-            *(Fault(Reason.DEFINITION_INVALID, {field: -1}) for field in ("ahead_maximum", "checkpoint_frames")),
+            *(Fault(Reason.DEFINITION_INVALID, {field: -1}) for field in FROM_0),
             *(Fault(Reason.DEFINITION_INVALID, {field: BEYOND}) for field in c.SetRules.__struct_fields__),
             Fault(Reason.DEFINITION_INVALID, {"ahead_maximum": 2**63}),
             Fault(Reason.DEFINITION_INVALID, {"sources_minimum": 17}),

@@ -238,7 +238,7 @@ def test_rules_are_replaced_as_a_whole(venue):
     assert values == [60 * SECOND, 0, 1, 50_000, 3]
     default = c.SetRules()
     assert [getattr(default, field) for field in default.__struct_fields__] == [
-        *(60 * SECOND, 5 * SECOND, 1, 50_000, SECOND, 5_000, 10 * SECOND, 8, 256, 100_000)
+        *(60 * SECOND, 5 * SECOND, 1, 50_000, SECOND, 5_000, 10 * SECOND, 8, 256, 100_000, 0, 10_000, 1_000)
     ]
 
 

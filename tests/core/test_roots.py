@@ -27,6 +27,7 @@ from holdfast.core.registry import (
     Ballot,
     CertifiedCheckpoint,
     CheckpointPlace,
+    Discrepancy,
     Lease,
     MarkPlace,
     OpenQuarantine,
@@ -285,6 +286,9 @@ STATE = {
     "roots": registry(roots={1: {0: bytes(32)}}),
     "certified": registry(certified=(CertifiedCheckpoint(1, bytes(32), bytes(32)),)),
     "frozen": registry(frozen=True),
+    "discrepancies": registry(
+        discrepancies={4: {0: Discrepancy(1, 2, 3, "witness", (1.0, 2.0, 3.0), (1.5, 2.0, 3.0))}}
+    ),
     "payments": registry(payments={1: Payment(4, 0, 5, "bank", 77)}),
     "table.time": table_time,
     **{f"table.{name}": element(name) for name in Arrays._fields if name != "today"},

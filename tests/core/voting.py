@@ -10,16 +10,21 @@ from holdfast.domain import votes as v
 from holdfast.domain.reasons import Reason
 
 UNIT = 10**6
+FIGURES = {v.Verdict.BELOW: (0.0, 100.0), v.Verdict.ABOVE: (100.0, 0.0), v.Verdict.BAND: (0.0, 0.0)}
+"""Numbers that say what a verdict says."""
 
 
-def vote_of(made, replica, *rows, with_b=True, withdrawal=False, key=None, figures=(0.0, 0.0), **changed):
+def vote_of(made, replica, *rows, with_b=True, withdrawal=False, key=None, figures=None, second=None, **changed):
     """A signed vote about the last mark; rows of (account, version, verdict)."""
     mark = made.fold.machine.registry.marks[-1]
     table = np.zeros(len(rows), v.ROW)
     for row, (account, version, verdict) in zip(table, rows, strict=True):
         row["account"], row["account_version"], row["verdict"] = account, version, verdict
         row["flags"] = (0 if with_b else v.FLAG_WITHOUT_B) | (v.FLAG_WITHDRAWAL if withdrawal else 0)
-        row["a_equity"], row["a_maintenance"] = figures
+        first = FIGURES[verdict] if figures is None else figures
+        row["a_equity"], row["a_maintenance"] = first
+        if with_b:
+            row["b_equity"], row["b_maintenance"] = first if second is None else second
     said = {"logic_version": 1, "position": mark.position, "chain_hash": mark.chain, "price_id": mark.price_id}
     said |= {"state_root": bytes(32), "time": made.fold.time} | changed
     return v.sign_vote(v.Vote(replica=replica, rows=table, **said), KEYS[replica] if key is None else key)

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from holdfast.core import quorum, sessions
-from holdfast.core.cold import accounts, checkpoints, cosigning, definitions, roles, settlement, time
+from holdfast.core.cold import accounts, checkpoints, cosigning, definitions, discrepancies, roles, settlement, time
 from holdfast.core.cold.accounts import new_account
 from holdfast.core.hot import AT_COLD, MUST_GROW, MUST_MARK, apply_hot
 from holdfast.core.ledger import undo
@@ -32,7 +32,7 @@ from holdfast.domain.quarantines import Quarantine, Subject, decode_quarantine, 
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import is_signature
 
-_FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, cosigning, stages)
+_FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, discrepancies, cosigning, stages)
 HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h in f.HANDLERS.items()}
 ALLOWED: dict[type, tuple[Role, ...]] = {t: r for f in _FAMILIES for t, r in f.ROLES.items()}
 invariant(HANDLERS.keys() == ALLOWED.keys(), "a cold command lacks its roles or its handler")

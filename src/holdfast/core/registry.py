@@ -114,6 +114,26 @@ class Ballot(msgspec.Struct, frozen=True):
     beyond: bool = False
 
 
+class Discrepancy(msgspec.Struct, frozen=True):
+    """What one replica found of an account whose engines differ.
+
+    Attributes:
+        version: Of the account.
+        position: Of the mark.
+        price_id: Of the mark.
+        engine: The engine that differs from the first.
+        first: Equity, initial and maintenance margin by the first engine, numeraire.
+        second: By the other.
+    """
+
+    version: int
+    position: int
+    price_id: int
+    engine: str
+    first: tuple[float, float, float]
+    second: tuple[float, float, float]
+
+
 class MarkPlace(msgspec.Struct, frozen=True):
     """Where a mark happened: position of its frame, the price id after it, H there."""
 
@@ -161,6 +181,10 @@ QUARANTINES_OPEN_MAXIMUM = 64
 """Statements that wait for signatures; beyond it the one that was signed last the longest ago is forgotten."""
 
 
+DISCREPANCIES_MAXIMUM = 1_024
+"""Accounts whose discrepancies are kept; beyond it that of the oldest mark is forgotten, the lowest account first."""
+
+
 class Registry(msgspec.Struct, frozen=True):
     """Everything cold.
 
@@ -187,6 +211,7 @@ class Registry(msgspec.Struct, frozen=True):
         roots: The state roots that were named for them, by position and replica.
         certified: The certified ones by ascending position; at most CHECKPOINTS_REMEMBERED.
         payments: Released withdrawals that wait to be paid, by number.
+        discrepancies: What replicas say of accounts whose engines differ, by account and replica.
         frozen: Whether nothing begins that cannot be taken back, as state roots had no majority.
     """
 
@@ -211,6 +236,7 @@ class Registry(msgspec.Struct, frozen=True):
     roots: dict[int, dict[int, bytes]] = {}
     certified: tuple[CertifiedCheckpoint, ...] = ()
     payments: dict[int, Payment] = {}
+    discrepancies: dict[int, dict[int, Discrepancy]] = {}
     frozen: bool = False
 
 

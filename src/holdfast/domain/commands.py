@@ -99,6 +99,8 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
             its maintenance margin an account must be, in millionths of it, for a vote to count (specs/quorum.md).
         breach_checkpoints: 1 where a state root is also taken after every frame with a mark that left an account below
             maintenance margin waiting for its quorum, so that the state that is voted on can be proved; 0 for none.
+        tolerance_micros: How far the numbers of two engines may differ, in millionths of the numeraire, and
+        tolerance_ppb: in billionths of the account's maintenance margin besides.
     """
 
     age_maximum: int = 60 * 10**9
@@ -112,6 +114,8 @@ class SetRules(Cold, frozen=True, tag="set-rules"):
     checkpoint_frames: int = 256
     witness_shortfall_ppm: int = 100_000
     breach_checkpoints: int = 0
+    tolerance_micros: int = 10_000
+    tolerance_ppb: int = 1_000
 
 
 class DefineReplica(Cold, frozen=True, tag="define-replica"):
@@ -214,12 +218,52 @@ class CastVote(Cold, frozen=True, tag="vote"):
     vote: bytes
 
 
+class AccountDifference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What two engines found of one account at one mark, numeraire.
+
+    Attributes:
+        account: Its number.
+        version: Of the account.
+        first: Equity, initial and maintenance margin by the first engine, open orders included.
+        second: By the other.
+        first_parts: Components by name, initial and maintenance, where they were worked out.
+        second_parts: The same by the other engine.
+    """
+
+    account: int
+    version: int
+    first: tuple[float, float, float]
+    second: tuple[float, float, float]
+    first_parts: dict[str, tuple[float, float]] = {}
+    second_parts: dict[str, tuple[float, float]] = {}
+
+
+class ReportDiscrepancy(Cold, frozen=True, tag="report-discrepancy"):
+    """A replica's two engines do not agree; `made` is how many accounts that froze, `limit` how many rows were ignored.
+
+    Attributes:
+        replica: Its number.
+        position: Of the mark.
+        price_id: Of the mark.
+        engine: The engine that differs from the first: "witness" or "exact".
+        total: Accounts that differ.
+        accounts: Those that differ most, 1 to 512, in ascending order of numbers.
+    """
+
+    replica: int
+    position: int
+    price_id: int
+    engine: str
+    total: int
+    accounts: tuple[AccountDifference, ...]
+
+
 class Cosign(Cold, frozen=True, tag="cosign"):
     """A replica's cosignature of the tree of frames that it computed itself (specs/proofs.md).
 
     Attributes:
         replica: Number of the replica, whose key signs.
-        log: H of the log's first frame, 32 bytes: which log it is.
+        log: H at the frame that defined the log's first replica, 32 bytes: which log it is.
         size: Frames in the tree: those at the positions 0 to size − 1.
         root: Root of that tree, 32 bytes.
         time: Logical time after its last frame, whole seconds since 1970.
@@ -232,6 +276,24 @@ class Cosign(Cold, frozen=True, tag="cosign"):
     root: bytes
     time: int
     signature: bytes
+
+
+class PublishLiabilities(Cold, frozen=True, tag="publish-liabilities"):
+    """An operator states what the venue owes its clients at a checkpoint, for everybody the same (specs/proofs.md).
+
+    Attributes:
+        position: Of the checkpoint's frame.
+        count: Leaves of the tree of liabilities.
+        owed: Sum of the equities above 0, millionths of the numeraire.
+        missing: Sum of what equities are below 0, likewise; never taken off what is owed.
+        root: Root hash of the tree, 32 bytes.
+    """
+
+    position: int
+    count: int
+    owed: int
+    missing: int
+    root: bytes
 
 
 class Liquidate(Cold, frozen=True, tag="liquidate"):
@@ -301,7 +363,9 @@ ColdCommand: TypeAlias = (
     | RestoreReplica
     | ConfirmPayment
     | ReleaseFreeze
+    | ReportDiscrepancy
     | Cosign
+    | PublishLiabilities
 )
 """Every cold command of format 1."""
 

@@ -211,6 +211,9 @@ def release_account(machine: Machine, command: ReleaseAccount, _sender: Sender) 
     if status not in (Status.ASIDE, Status.FROZEN):
         return refused(Reason.VALUE_INVALID, int(status), detail="it is neither set aside nor frozen")
     machine.state.accounts[command.account, Account.STATUS] = Status.RESTRICTED
+    found = machine.registry.discrepancies
+    rest = {account: said for account, said in found.items() if account != command.account}
+    machine.registry = replace(machine.registry, discrepancies=rest)
     touch(machine, command.account)
     return ACCEPTED
 

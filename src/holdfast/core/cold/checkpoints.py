@@ -103,6 +103,7 @@ def _suspend(machine: Machine, replica: int, position: int, command: int) -> Non
         replicas=tuple(replicas),
         ballots=_without_replica(registry.ballots, replica),
         releases=_without_replica(registry.releases, replica),
+        discrepancies=_without_replica(registry.discrepancies, replica),
         leases={role: lease for role, lease in registry.leases.items() if lease.replica != replica},
     )
     text = f"replica {replica} is suspended: its state root at position {position} is not that of the majority"

@@ -47,7 +47,7 @@ LOT_MAXIMUM = 10**8
 NUMERATOR_MAXIMUM = 10**17
 RULES_MAXIMUM = {"sources_minimum": SOURCES_MAXIMUM, "witness_shortfall_ppm": 1_000_000, "breach_checkpoints": 1}
 """Of rules that have another than LEDGER_MAXIMUM."""
-RULES_FROM_0 = ("ahead_maximum", "checkpoint_frames", "breach_checkpoints")
+RULES_FROM_0 = ("ahead_maximum", "checkpoint_frames", "breach_checkpoints", "tolerance_micros", "tolerance_ppb")
 """Rules that may be 0; all others are at least 1."""
 LISTED_MAXIMUM = 1_000
 """Accounts listed in a refusal; how many there are is said besides."""

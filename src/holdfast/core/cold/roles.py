@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.core import quorum
+from holdfast.core.agreement import tolerance, word_on_account, word_on_withdrawal
 from holdfast.core.book import cancel_all_of
 from holdfast.core.cold import checkpoints
 from holdfast.core.cold.accounts import is_releasable, release_withdrawal
@@ -108,10 +109,16 @@ def _account_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bool 
     pending = int(state.accounts[account, Account.STATUS]) == Status.BREACH_PENDING
     if not pending or int(row["account_version"]) != int(state.accounts[account, Account.VERSION]):
         return None
+    if not _follows(machine, row, word):
+        return None
     if word is Word.ABOVE:
         _freeze(machine, account, vote)
         return False
     if word is Word.BAND:
+        rest = {n: one for n, one in registry.ballots.get(account, {}).items() if n != vote.replica}
+        registry.ballots[account] = rest
+        if not rest:
+            del registry.ballots[account]
         return False
     said = _enter(registry.ballots, account, vote.replica, _ballot(machine, vote, row))
     version, now = int(state.accounts[account, Account.VERSION]), int(state.counters[Counter.TIME])
@@ -120,6 +127,20 @@ def _account_row(machine: Machine, vote: Vote, row: Any, *, held: bool) -> bool 
     del registry.ballots[account]
     wider = quorum.needs_wider(said, registry.replicas, version, now)
     return begin_liquidation(machine, account, registry.rules.witness_shortfall_ppm if wider else 0)
+
+
+def _follows(machine: Machine, row: Any, word: Word) -> bool:
+    """Whether a verdict is what the row's numbers say; without the second engine there is nothing to compare."""
+    if int(row["flags"]) & FLAG_WITHOUT_B:
+        return True
+    first, second = (
+        (float(row["a_equity"]), float(row["a_maintenance"])),
+        (float(row["b_equity"]), float(row["b_maintenance"])),
+    )
+    allowed = tolerance(machine.registry.rules, first[1])
+    if int(row["flags"]) & FLAG_WITHDRAWAL:
+        return word is not Word.ABOVE or word_on_withdrawal(first, second, allowed) is Word.ABOVE
+    return word is word_on_account(first, second, allowed)
 
 
 def _freeze(machine: Machine, account: int, vote: Vote) -> None:
@@ -148,6 +169,8 @@ def _withdrawal_row(machine: Machine, vote: Vote, row: Any, *, command: int, hel
     number, registry = int(row["account"]), machine.registry
     entry = registry.withdrawals.get(number)
     if entry is None or vote.position <= place_of(entry.command)[0]:
+        return None
+    if not _follows(machine, row, Word(int(row["verdict"]))):
         return None
     if Word(int(row["verdict"])) is not Word.ABOVE:
         registry.releases.pop(number, None)
