@@ -34,7 +34,7 @@ class Wiring:
         """A new cluster, written to a folder and not started."""
         self.relays = relays
         self._regions: dict[str, str] = {}
-        plan = make_cluster(folder, regions)
+        plan = make_cluster(folder, regions, witness=False)
         ways: dict[str, dict[str, str]] = {}
         for site in plan.sites:
             self._regions |= {site.server: site.region, site.engine: site.region, _clients(site): site.region}

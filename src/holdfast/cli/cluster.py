@@ -54,12 +54,18 @@ def up(
     *,
     folder: Folder = HOME,
     regions: Regions = "",
+    without_witness: Annotated[
+        bool,
+        typer.Option(
+            "--without-witness", help="For a new cluster: no second engine beside each; nothing is withdrawn."
+        ),
+    ] = False,
     wait: Wait = 120,
     json_: Json = False,
 ) -> None:
     """Start what does not run; the first time, make the cluster. It goes on when this command has ended."""
     operations = _operations()
-    home = _made(folder, regions)
+    home = _made(folder, regions, witness=not without_witness)
     _compile()
     with _progress() as tell:
         done = asyncio.run(operations.up(home, name, ready_s=wait, tell=tell))
@@ -259,7 +265,7 @@ def _refuse_existing(home: Path, plan_name: str) -> None:
         raise InputError("malformed", "--hosts", str(home), advice, "is for a new cluster, and the folder has one")
 
 
-def _made(folder: Path, regions: str) -> Path:
+def _made(folder: Path, regions: str, *, witness: bool) -> Path:
     """The folder, with a new cluster if it has none."""
     from holdfast.cluster.files import make_cluster
     from holdfast.cluster.plan import PLAN_NAME, read_plan
@@ -267,7 +273,7 @@ def _made(folder: Path, regions: str) -> Path:
     home = folder.expanduser()
     names = tuple(one.strip() for one in regions.split(",")) if regions else ()
     if not (home / PLAN_NAME).exists():
-        make_cluster(home, names or REGIONS)
+        make_cluster(home, names or REGIONS, witness=witness)
     elif names and names != (have := tuple(site.region for site in read_plan(home).sites)):
         advice = f"this cluster has {','.join(have)}; leave --regions out, or name a new folder"
         raise InputError("malformed", "--regions", regions, advice, "is for a new cluster")

@@ -5,15 +5,17 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import cluster, replica
+from holdfast.cli import cluster, prove, replica
 from holdfast.cli.bench import bench
 from holdfast.cli.chaos import chaos
 from holdfast.cli.conformance import conformance
 from holdfast.cli.inspect import inspect
 from holdfast.cli.margin import margin, models
+from holdfast.cli.reconcile import reconcile
 from holdfast.cli.replay import replay
 from holdfast.cli.simulation import sim
 from holdfast.cli.terminal import INTERRUPTED
+from holdfast.cli.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,10 +49,13 @@ app.command()(conformance)
 app.command()(bench)
 app.command()(replay)
 app.command()(inspect)
+app.command()(reconcile)
 app.command()(sim)
+app.command()(verify)
 app.command(hidden=True)(chaos)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(replica.app, name="replica")
+app.add_typer(prove.app, name="prove")
 
 
 def main() -> None:

@@ -326,6 +326,26 @@ class AsyncClient:
         """The state root, and those of the replica's latest checkpoints."""
         return await self.ask("root", **bounds)
 
+    async def ledger(self, **bounds: Any) -> Answer:
+        """What must hold of the ledger: sums by item, accounts with a wrong cost, open orders that cannot be."""
+        return await self.ask("ledger", **bounds)
+
+    async def holdings(self, accounts: Sequence[str | int], **bounds: Any) -> Answer:
+        """Amount and cost of every row of some accounts; `end` says how many of them fitted."""
+        return await self.ask("holdings", accounts=list(accounts), **bounds)
+
+    async def quotes(self, first: int = 0, **bounds: Any) -> Answer:
+        """The last quote of each source of each item, from an item's number on; `end` is where the next begins."""
+        return await self.ask("quotes", first=first, **bounds)
+
+    async def parameters(self, model: str | None = None, **bounds: Any) -> Answer:
+        """The rules, and version and digest of every model; of one that is named the whole set too."""
+        return await self.ask("parameters", model=model, **bounds)
+
+    async def together(self, questions: Sequence[tuple[str, Mapping[str, Any]]], **bounds: Any) -> Answer:
+        """Several questions (what, arguments) answered at one position: their contents are under `answers`."""
+        return await self.ask("together", questions=[[what, dict(given)] for what, given in questions], **bounds)
+
     async def session_state(self, session: int, **bounds: Any) -> Answer:
         """Whether a session is open, and the number that the log expects next."""
         return await self.ask("session", session=session, **bounds)

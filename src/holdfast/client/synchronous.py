@@ -212,6 +212,26 @@ class Client:
         """The state root, and those of the replica's latest checkpoints."""
         return self._wait(self._client.roots(**bounds))
 
+    def ledger(self, **bounds: Any) -> Answer:
+        """What must hold of the ledger: sums by item, accounts with a wrong cost, open orders that cannot be."""
+        return self._wait(self._client.ledger(**bounds))
+
+    def holdings(self, accounts: Sequence[str | int], **bounds: Any) -> Answer:
+        """Amount and cost of every row of some accounts; `end` says how many of them fitted."""
+        return self._wait(self._client.holdings(accounts, **bounds))
+
+    def quotes(self, first: int = 0, **bounds: Any) -> Answer:
+        """The last quote of each source of each item, from an item's number on; `end` is where the next begins."""
+        return self._wait(self._client.quotes(first, **bounds))
+
+    def parameters(self, model: str | None = None, **bounds: Any) -> Answer:
+        """The rules, and version and digest of every model; of one that is named the whole set too."""
+        return self._wait(self._client.parameters(model, **bounds))
+
+    def together(self, questions: Sequence[tuple[str, Mapping[str, Any]]], **bounds: Any) -> Answer:
+        """Several questions (what, arguments) answered at one position: their contents are under `answers`."""
+        return self._wait(self._client.together(questions, **bounds))
+
     def session_state(self, session: int, **bounds: Any) -> Answer:
         """Whether a session is open, and the number that the log expects next."""
         return self._wait(self._client.session_state(session, **bounds))

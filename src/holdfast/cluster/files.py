@@ -46,13 +46,20 @@ _SECRET, _FOLDER_MODE = 0o600, 0o700
 _LOOPBACK_NAMES = ("localhost", LOOPBACK)
 
 
-def make_cluster(folder: Path, regions: Sequence[str], *, programs: Programs = Programs()) -> Plan:  # noqa: B008 (frozen)
+def make_cluster(
+    folder: Path,
+    regions: Sequence[str],
+    *,
+    programs: Programs = Programs(),  # noqa: B008 (frozen)
+    witness: bool = True,
+) -> Plan:
     """A new cluster on this machine: one server and one engine per region, on free ports of the loopback interface.
 
     Args:
         folder: New, or empty but for a lock.
         regions: One, three or five names.
         programs: Programs in place of the usual ones.
+        witness: Whether a second engine runs beside each.
 
     Raises:
         InputError: The regions cannot make a cluster.
@@ -63,7 +70,8 @@ def make_cluster(folder: Path, regions: Sequence[str], *, programs: Programs = P
     sites = []
     for region, own in zip(regions, ports, strict=True):
         sites.append(_with_key(place, site_of(region, LOOPBACK, own, "")))
-    return _begun(place, _plan(sites, tuple(regions), programs))
+    plan = _plan(sites, tuple(regions), programs)
+    return _begun(place, msgspec.structs.replace(plan, witness=witness))
 
 
 def make_machines(folder: Path, hosts: Mapping[str, str]) -> Plan:
@@ -195,11 +203,14 @@ def _engine(plan: Plan, site: Site, folder: Path) -> ReplicaConfiguration:
         folder=Path(),
         log=_log(plan, site.engine, site.region),
         replicas=tuple(ReplicaKey(one.engine, one.region, one.public_key) for one in plan.sites),
+        witness=plan.witness,
     )
     path = folder / layout.ENGINE_FILE
     if not path.exists():
         return made
-    planned = {name: getattr(made, name) for name in ("cluster", "name", "region", "folder", "log", "replicas")}
+    planned = {
+        name: getattr(made, name) for name in ("cluster", "name", "region", "folder", "log", "replicas", "witness")
+    }
     return msgspec.structs.replace(read_toml(path, ReplicaConfiguration), **planned)
 
 

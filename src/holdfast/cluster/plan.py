@@ -111,6 +111,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         programs: Programs in place of the usual ones.
         ways: By user or server that connects, by server: host and port to connect to in place of that server's own,
             where something stands between them, such as a relay.
+        witness: Whether a second engine runs beside each engine, in a process of its own.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     passwords: dict[str, str]
     programs: Programs = Programs()
     ways: dict[str, dict[str, str]] = {}
+    witness: bool = True
 
     @property
     def local(self) -> tuple[Site, ...]:

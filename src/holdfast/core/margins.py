@@ -123,6 +123,19 @@ def margins_of_all(state: State, tables: Tables) -> Floats:
 
 
 @compiled
+def figures_of(state: State, tables: Tables, accounts: Counts) -> Floats:
+    """[accounts, 3] equity, initial margin with open orders, and maintenance margin of some accounts."""
+    out = np.empty((len(accounts), 3))
+    for n in range(len(accounts)):
+        account = accounts[n]
+        equity, initial, maintenance = _totals(state, tables, account)
+        if state.accounts[account, ORDER_COUNT] > 0:
+            initial += orders_on(state, tables, account, initial)
+        out[n, 0], out[n, 1], out[n, 2] = equity, initial, maintenance
+    return out
+
+
+@compiled
 def relabel(state: State, account: int) -> None:
     """Give an account's rows the lines of its model's table, in ascending order, and see what it is exposed to."""
     begin, model = state.accounts[account, START], state.accounts[account, MODEL]

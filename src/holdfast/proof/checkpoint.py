@@ -1,8 +1,9 @@
 """Checkpoints of the tree of frames as C2SP writes them, and the messages that replicas cosign.
 
 Theory of operation. A checkpoint is three lines: which log, how many frames, their root. A cosignature is a replica's
-signature under these lines and a time; it stands in a line of its own behind them. Names, key ids and messages are those
-of C2SP (signed-note, tlog-checkpoint, tlog-cosignature v1 with Ed25519, tlog-proof v1), so that others' tools read them.
+signature under these lines and a time; it stands in a line of its own behind them. Names, key ids and messages are
+those of C2SP (signed-note, tlog-checkpoint, tlog-cosignature v1 with Ed25519, tlog-proof v1), so that others' tools
+read them.
 
 What lives here: the texts. What may not: keys, signing, trees. Normative: specs/proofs.md.
 """
@@ -43,7 +44,7 @@ def base64_of(data: bytes) -> str:
 
 
 def origin_of(log: bytes) -> str:
-    """The name of a log by H of its first frame, 32 bytes."""
+    """The name of a log by H at the frame that defined its first replica, 32 bytes."""
     return ORIGIN_PREFIX + log.hex()
 
 

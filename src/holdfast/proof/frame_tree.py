@@ -15,30 +15,30 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 
 from holdfast.domain.errors import InputError
-from holdfast.domain.frames import CHAIN_START, chain_hash
 from holdfast.proof.inclusion import EMPTY_ROOT, HASH_LENGTH, leaf_hash, node_hash
 
 HEADS_KEPT = 64
 """Sizes whose roots a tree remembers."""
 MAGIC, FORMAT = b"HFFT", 1
 _HEAD = struct.Struct("<4sHHQ32s32s")
+_NO_LOG = bytes(HASH_LENGTH)
 
 
 class FrameTree:
     """A tree that only grows, and the roots it had at sizes that were to be remembered.
 
     Attributes:
-        log: H of the first frame, which names the log; CHAIN_START while there is none.
+        log: What names the log, 32 bytes: H at the frame that defined its first replica; empty before there is one.
         heads: Root and a time, seconds, by size; the HEADS_KEPT newest that `keep` was called at, ascending.
     """
 
-    def __init__(self, size: int = 0, peaks: Iterable[bytes] = (), log: bytes = CHAIN_START) -> None:
+    def __init__(self, size: int = 0, peaks: Iterable[bytes] = (), log: bytes = b"") -> None:
         """The empty tree, or one to go on with.
 
         Args:
             size: Frames so far.
             peaks: Root of each whole part, the largest part first: one for each 1 of the size in binary.
-            log: H of the first frame.
+            log: What names the log, as far as it is known.
         """
         self._size, self._peaks, self.log = size, list(peaks), log
         self.heads: dict[int, tuple[bytes, int]] = {}
@@ -53,8 +53,6 @@ class FrameTree:
 
     def append(self, frame: bytes) -> None:
         """Add a frame behind the last one."""
-        if not self._size:
-            self.log = chain_hash(CHAIN_START, frame)
         node, rest = leaf_hash(frame), self._size
         while rest & 1:
             node, rest = node_hash(self._peaks.pop(), node), rest >> 1
@@ -82,7 +80,7 @@ class FrameTree:
 
     def encode(self, chain: bytes) -> bytes:
         """The tree as bytes, without heads, to go on later with the log that has this H at its last frame."""
-        data = _HEAD.pack(MAGIC, FORMAT, 0, self._size, chain, self.log) + b"".join(self._peaks)
+        data = _HEAD.pack(MAGIC, FORMAT, 0, self._size, chain, self.log or _NO_LOG) + b"".join(self._peaks)
         return data + hashlib.sha256(data).digest()
 
     @classmethod
@@ -104,7 +102,7 @@ class FrameTree:
             advice = f"give a whole tree of {size} frames of this log"
             raise InputError("malformed", "tree", f"{len(data)} bytes", advice)
         peaks = [body[at : at + HASH_LENGTH] for at in range(_HEAD.size, len(body), HASH_LENGTH)]
-        return cls(size, peaks, log)
+        return cls(size, peaks, b"" if log == _NO_LOG else log)
 
 
 class FrameHashes:

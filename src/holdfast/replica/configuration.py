@@ -62,6 +62,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         replicas: All replicas of the cluster, in the order of their numbers.
         tick_interval_ms: Time between the ticks it appends, milliseconds.
         snapshot_interval_s: Time between the snapshots it takes, seconds.
+        witness: Whether a second engine runs beside it, in a process of its own.
         clock_offset_s: Added to the machine's clock, seconds: for tests of clocks that are wrong.
     """
 
@@ -73,6 +74,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: tuple[ReplicaKey, ...]
     tick_interval_ms: int = 250
     snapshot_interval_s: float = 60.0
+    witness: bool = True
     clock_offset_s: float = 0.0
 
     @property
@@ -101,6 +103,20 @@ def read_configuration(path: Path) -> Configuration:
         _check_membership(configuration)
         _check_times(configuration)
     return configuration
+
+
+def encode_configuration(configuration: Configuration) -> bytes:
+    """A configuration for another process of the same replica, as JSON."""
+    return msgspec.json.encode(configuration, enc_hook=str)
+
+
+def decode_configuration(data: bytes) -> Configuration:
+    """A configuration from `encode_configuration`.
+
+    Raises:
+        msgspec.DecodeError: The bytes are none.
+    """
+    return msgspec.json.decode(data, type=Configuration, dec_hook=lambda kind, value: kind(value))
 
 
 def _check_keys(replicas: tuple[ReplicaKey, ...]) -> None:

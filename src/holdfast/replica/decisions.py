@@ -7,11 +7,12 @@ twice. What may not live here: sending, clocks, and how plans and books are read
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from holdfast.core import quorum
+from holdfast.core.agreement import tolerance, word_on_account, word_on_withdrawal
 from holdfast.core.cold.accounts import is_releasable
 from holdfast.core.cold.checkpoints import is_held
 from holdfast.core.fold import Fold
@@ -32,9 +33,38 @@ from holdfast.replica.stages import next_stages
 
 Row: TypeAlias = tuple[float, ...]
 """The fields of a row of a vote, in order."""
+_NOTHING: Final = (0.0, 0.0, 0.0)
 
 
-def decisions(fold: Fold, replica: int, key: bytes) -> list[ColdCommand]:
+class Finding(NamedTuple):
+    """What both engines found of an account: equity, initial margin with open orders, maintenance margin.
+
+    Attributes:
+        version: Of the account.
+        price_id: Of the mark.
+        first: By the first engine, numeraire.
+        second: By the second.
+    """
+
+    version: int
+    price_id: int
+    first: tuple[float, float, float]
+    second: tuple[float, float, float]
+
+
+class SecondEngine(Protocol):
+    """What a vote needs of the second engine."""
+
+    def finding(self, fold: Fold, account: int) -> Finding | None:
+        """What both engines found of an account as it is now."""
+
+    def is_awaited(self, now: float) -> bool:
+        """Whether a finding that is missing may still come in time."""
+
+
+def decisions(
+    fold: Fold, replica: int, key: bytes, second: SecondEngine | None = None, now: float = 0.0
+) -> list[ColdCommand]:
     """The commands that a replica should send now, in order; none when there is nothing to do.
 
     Votes come alone, as what they decide is what the next round plans for. Votes on state roots are apart
@@ -44,10 +74,12 @@ def decisions(fold: Fold, replica: int, key: bytes) -> list[ColdCommand]:
         fold: The state.
         replica: Number of the replica, or the one that it will be defined under.
         key: Its Ed25519 key, 32 bytes.
+        second: The second engine beside it; None where there is none.
+        now: The time by which `second` judges.
     """
     if is_suspended(fold, replica):
         return []
-    votes: list[ColdCommand] = list(votes_for(fold, replica, key))
+    votes: list[ColdCommand] = list(votes_for(fold, replica, key, second, now))
     if votes:
         return votes
     waiting = [] if is_held(fold.machine.registry) else accounts_with(fold, Status.LIQUIDATING)
@@ -68,15 +100,18 @@ def accounts_with(fold: Fold, status: Status) -> list[int]:
     return found
 
 
-def votes_for(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
+def votes_for(
+    fold: Fold, replica: int, key: bytes, second: SecondEngine | None = None, now: float = 0.0
+) -> list[CastVote]:
     """A signed vote on what waits for one at the last mark and has none of this replica yet.
 
-    That is every account that is below maintenance margin now, then every withdrawal asked for before that mark.
+    That is every account that is below maintenance margin now, then every withdrawal asked for before that mark. What
+    the second engine is still expected to say waits for it.
     """
     if not fold.machine.registry.marks:
         return []
     rows: list[Row] = []
-    for row in _rows(fold, replica):
+    for row in _rows(fold, replica, second, now):
         rows.append(row)
         if len(rows) == ROWS_MAXIMUM:
             break
@@ -96,41 +131,68 @@ def votes_for(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
     return [CastVote(sign_vote(vote, key))]
 
 
-def _rows(fold: Fold, replica: int) -> Iterator[Row]:
-    yield from _rows_of_accounts(fold, replica)
+def _rows(fold: Fold, replica: int, second: SecondEngine | None, now: float) -> Iterator[Row]:
+    yield from _rows_of_accounts(fold, replica, second, now)
     # Without the second engine a release counts in a quorum of one only, so elsewhere it is not said.
-    if len(fold.machine.registry.replicas) <= 1:
-        yield from _rows_of_withdrawals(fold, replica)
+    if second is not None or len(fold.machine.registry.replicas) <= 1:
+        yield from _rows_of_withdrawals(fold, replica, second)
 
 
-def _rows_of_accounts(fold: Fold, replica: int) -> Iterator[Row]:
+def _rows_of_accounts(fold: Fold, replica: int, second: SecondEngine | None, now: float) -> Iterator[Row]:
     machine = fold.machine
     for account in accounts_with(fold, Status.BREACH_PENDING):
         version = int(machine.state.accounts[account, Account.VERSION])
-        if _is_said(fold, machine.registry.ballots.get(account, {}), replica, version):
+        ballots = machine.registry.ballots.get(account, {})
+        found = None if second is None else second.finding(fold, account)
+        if found is not None:
+            word = _word(fold, found)
+            is_news = replica in ballots if word is Verdict.BAND else not _is_said(fold, ballots, replica, version)
+            if is_news:
+                yield _row(account, word, 0, version, found)
             continue
-        equity, _, maintenance = totals_on(machine.state, machine.marked.arrays, account)
+        if _is_said(fold, ballots, replica, version) or (second is not None and second.is_awaited(now)):
+            continue
+        equity, initial, maintenance = totals_on(machine.state, machine.marked.arrays, account)
         if quorum.is_short(equity, maintenance) and math.isfinite(equity) and math.isfinite(maintenance):
-            yield _row(account, Verdict.BELOW, FLAG_WITHOUT_B, version, equity, maintenance)
+            alone = Finding(version, fold.price_id, (equity, initial, maintenance), _NOTHING)
+            yield _row(account, Verdict.BELOW, FLAG_WITHOUT_B, version, alone)
 
 
-def _rows_of_withdrawals(fold: Fold, replica: int) -> Iterator[Row]:
+def _word(fold: Fold, found: Finding) -> Verdict:
+    first, second = (found.first[0], found.first[2]), (found.second[0], found.second[2])
+    return word_on_account(first, second, tolerance(fold.machine.registry.rules, found.first[2]))
+
+
+def _rows_of_withdrawals(fold: Fold, replica: int, second: SecondEngine | None) -> Iterator[Row]:
     machine = fold.machine
     mark = machine.registry.marks[-1]
     for number, entry in sorted(machine.registry.withdrawals.items()):
         said = machine.registry.releases.get(number, {})
         if mark.position <= place_of(entry.command)[0]:
             continue
-        word = Verdict.ABOVE if is_releasable(machine, entry) else Verdict.BAND
+        found = None if second is None else second.finding(fold, entry.account)
+        if second is not None and found is None:
+            continue
+        may_leave = is_releasable(machine, entry)
+        if found is None:
+            equity, initial = margin_of(machine.state, machine.marked.arrays, entry.account)
+            found, flags = Finding(0, fold.price_id, (equity, initial, initial), _NOTHING), FLAG_WITHOUT_B
+        else:
+            flags = 0
+            allowed = tolerance(machine.registry.rules, found.first[1])
+            may_leave &= word_on_withdrawal(found.first[:2], found.second[:2], allowed) is Verdict.ABOVE
+        word = Verdict.ABOVE if may_leave else Verdict.BAND
         # A word against it only takes back what was said for it.
-        due = not _is_said(fold, said, replica, 0) if word is Verdict.ABOVE else bool(said)
-        equity, initial = margin_of(machine.state, machine.marked.arrays, entry.account)
-        if due and math.isfinite(equity) and math.isfinite(initial):
-            yield _row(number, word, FLAG_WITHOUT_B | FLAG_WITHDRAWAL, 0, equity, initial)
+        due = not _is_said(fold, said, replica, 0) if may_leave else bool(said)
+        if due and math.isfinite(found.first[0]) and math.isfinite(found.first[1]):
+            yield _row(number, word, flags | FLAG_WITHDRAWAL, 0, found, margin=1)
 
 
-def _row(subject: int, word: Verdict, flags: int, version: int, equity: float, margin: float) -> Row:
-    return (subject, int(word), flags, 0, version, equity, margin, 0.0, 0.0, 0, 0)
+def _row(subject: int, word: Verdict, flags: int, version: int, found: Finding, *, margin: int = 2) -> Row:
+    """A row with equity and the margin at a place of the findings, of both engines."""
+    numbers = (found.first[0], found.first[margin], found.second[0], found.second[margin])
+    # A vote has no −0.
+    return (subject, int(word), flags, 0, version, *(number + 0.0 for number in numbers), 0, 0)
 
 
 def _is_said(fold: Fold, said: Mapping[int, Ballot], replica: int, version: int) -> bool:
@@ -173,6 +235,8 @@ def root_votes(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
 def follow_frame(tree: FrameTree, fold: Fold, frame: bytes) -> None:
     """Add the frame that was folded last to the tree of frames, and remember the root where a checkpoint was taken."""
     tree.append(frame)
+    if not tree.log and fold.machine.registry.replicas:
+        tree.log = fold.chain
     if fold.checkpoints and fold.checkpoints[-1].position == fold.position - 1:
         tree.keep(fold.time // NANOSECONDS_PER_SECOND)
 

@@ -25,14 +25,14 @@ from holdfast.core import sessions
 from holdfast.core.fold import Applied, Fold
 from holdfast.core.snapshot import fold_from, snapshot_of
 from holdfast.core.state import NONE, Role, Session
-from holdfast.domain.commands import DefineReplica, DefineSource, OpenSession, QuarantineCommand, Tick, decode_cold
+from holdfast.domain.commands import DefineReplica, DefineSource, OpenSession, QuarantineCommand, Tick
 from holdfast.domain.errors import HoldfastError, InputError, invariant
-from holdfast.domain.frames import RECORD, FrameError, RecordKind, decode_frame, encode_frame
+from holdfast.domain.frames import RECORD, FrameError, decode_frame, encode_frame
 from holdfast.domain.outcomes import command_id, place_of
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.errors import FullError, LockedError, LogError, ReadOnlyError
-from holdfast.log.protocol import GROUP_FRAMES_MAXIMUM, GroupLog, Log
+from holdfast.log.protocol import GROUP_FRAMES_MAXIMUM, GroupLog
 from holdfast.proof.frame_tree import FrameTree
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
@@ -42,8 +42,6 @@ from holdfast.replica.gateway import FIRST_GATEWAY, ClientSession, Gateway, Requ
 from holdfast.replica.names import AccountNames
 from holdfast.replica.warming import warm
 
-QUARANTINE_TAG = b"quarantine"
-"""What the bytes of every quarantine command contain; frames without it need no closer look."""
 REPLICA_NAME = "embedded"
 DECISION_ROUNDS_MAXIMUM = 64
 """Rounds of own decisions after one submission: a bound on what one command can set off."""
@@ -431,9 +429,13 @@ class EmbeddedEngine:
         if self._folder is not None:
             with contextlib.suppress(OSError, InputError):
                 return FrameTree.decode(files.tree_path(self._folder, last).read_bytes(), last + 1, self._fold.chain)
-        tree = FrameTree()
+        tree, beginning = FrameTree(), Fold()
         for _, frame in self.log.read(0, last + 1):
-            tree.append(frame)
+            if tree.log:
+                tree.append(frame)
+            else:
+                beginning.apply(frame)
+                follow_frame(tree, beginning, frame)
         return tree
 
     def _check_length(self, path: Path, last: int) -> None:
@@ -448,7 +450,7 @@ class EmbeddedEngine:
 
     def _replay(self) -> None:
         """Fold the rest of the log, skipping what quarantines set aside; sign one for what kills this process."""
-        for data in _quarantines(self.log, self._fold.position):
+        for data in supervision.quarantines(self.log, self._fold.position):
             self._fold.learn_quarantine(data)
         opening, signed = supervision.Opening(self._folder), []
         for position, frame in self.log.read(self._fold.position):
@@ -477,20 +479,6 @@ class EmbeddedEngine:
         data = supervision.quarantine_of(position, self._fold.chain, numbers[0], self._key)
         self._fold.learn_quarantine(data)
         return data
-
-
-def _quarantines(log: Log, start: int) -> Iterator[bytes]:
-    """The quarantines that a log holds from a position on, read before anything is folded."""
-    for _, data in log.read(start):
-        if QUARANTINE_TAG in data:
-            frame = decode_frame(data)
-            for index in np.flatnonzero(frame.records["kind"] == RecordKind.COLD).tolist():
-                content = frame.cold(index)
-                if QUARANTINE_TAG in content:
-                    with contextlib.suppress(HoldfastError):
-                        command = decode_cold(content)
-                        if isinstance(command, QuarantineCommand):
-                            yield command.quarantine
 
 
 def answers_of(applied: Applied) -> Iterator[Answer]:

@@ -40,11 +40,12 @@ class AccountNames:
         self._names = {number: name for name, number in SYSTEM_NAMES.items()}
         self._numbers = dict(SYSTEM_NAMES)
 
-    def learn(self, frame: bytes, applied: Applied) -> None:
-        """Take the names of the accounts that a frame opened."""
+    def learn(self, frame: bytes, applied: Applied) -> dict[int, str]:
+        """Take the names of the accounts that a frame opened, and give them back, by number."""
+        learned: dict[int, str] = {}
         # Frames of trades alone, nearly all there are, cost one search for the tag.
         if _TAG not in frame:
-            return
+            return learned
         decoded = decode_frame(frame)
         for index, record in enumerate(decoded.records):
             outcome = applied.outcomes[index]
@@ -56,6 +57,12 @@ class AccountNames:
                 continue
             if isinstance(command, OpenAccount) and command.name:
                 self._enter(int(outcome["made"]), command.name)
+                learned[int(outcome["made"])] = command.name
+        return learned
+
+    def by_number(self) -> dict[int, str]:
+        """All names."""
+        return dict(self._names)
 
     def _enter(self, number: int, name: str) -> None:
         if name not in self._numbers:

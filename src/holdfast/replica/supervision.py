@@ -6,15 +6,24 @@ often. After two deaths the replica signs a quarantine of that frame and goes on
 may not live here: folding, and judging whether a quarantine stands.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from holdfast.domain.commands import QuarantineCommand, decode_cold
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.frames import RecordKind, decode_frame
 from holdfast.domain.quarantines import Quarantine, Subject, encode_quarantine, sign_quarantine
+from holdfast.log.protocol import Log
 
 NOTE_NAME = "opening.json"
 DEATHS_MAXIMUM = 2
 UNKNOWN = -1
+QUARANTINE_TAG = b"quarantine"
+"""What the bytes of every quarantine command contain; frames without it need no closer look."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -74,3 +83,17 @@ def quarantine_of(position: int, chain: bytes, replica: int, key: bytes) -> byte
     """A quarantine of the frame at a position, signed by one replica."""
     cause = f"the process died {DEATHS_MAXIMUM} times while it folded this frame"
     return encode_quarantine(sign_quarantine(Quarantine(Subject.FRAME, position, chain, cause), replica, key))
+
+
+def quarantines(log: Log, start: int) -> Iterator[bytes]:
+    """The quarantines that a log holds from a position on, read before anything is folded."""
+    for _, data in log.read(start):
+        if QUARANTINE_TAG in data:
+            frame = decode_frame(data)
+            for index in np.flatnonzero(frame.records["kind"] == RecordKind.COLD).tolist():
+                content = frame.cold(index)
+                if QUARANTINE_TAG in content:
+                    with contextlib.suppress(HoldfastError):
+                        command = decode_cold(content)
+                        if isinstance(command, QuarantineCommand):
+                            yield command.quarantine

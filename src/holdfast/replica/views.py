@@ -88,7 +88,7 @@ class AccountView:
         return "\n".join(lines)
 
 
-def _rows(fold: Fold, account: int) -> list[tuple[int, int, int]]:
+def rows_of(fold: Fold, account: int) -> list[tuple[int, int, int]]:
     """(item, amount, cost) of an account's rows, in order of items."""
     state = fold.machine.state
     start, count = (int(n) for n in state.accounts[account, [Account.START, Account.COUNT]])
@@ -117,7 +117,7 @@ def account_view(fold: Fold, book: Directory, account: int) -> AccountView:
         _, _, maintenance = totals_on(state, marked.arrays, account)
         equity, initial = margin_of(state, marked.arrays, account)
     balances, positions = {}, []
-    for item, amount, cost in _rows(fold, account):
+    for item, amount, cost in rows_of(fold, account):
         if state.items[item, Item.FORM] == Form.ASSET:
             balances[book.items[item].name] = amount_of(amount, book.step(item))
         else:
@@ -153,7 +153,7 @@ def portfolio_of(fold: Fold, book: Directory, account: int) -> Portfolio:
     state = fold.machine.state
     balances: dict[str, float] = {}
     positions = []
-    for item, amount, cost in _rows(fold, account):
+    for item, amount, cost in rows_of(fold, account):
         step = book.step(item)
         if state.items[item, Item.FORM] == Form.ASSET:
             balances[book.items[item].name] = float(amount * step)

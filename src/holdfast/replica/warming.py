@@ -6,7 +6,7 @@ What lives here: that world. What may not: anything that stays.
 import numpy as np
 
 from holdfast.core.fold import Fold
-from holdfast.core.margins import margin_of, totals_on
+from holdfast.core.margins import figures_of, margin_of, totals_on
 from holdfast.core.snapshot import fold_from, snapshot_of
 from holdfast.core.state import SYSTEM_ACCOUNTS, Role
 from holdfast.domain import commands
@@ -65,6 +65,7 @@ def warm() -> None:
     again = fold_from(snapshot_of(fold))
     totals_on(again.machine.state, again.machine.marked.arrays, _FIRST)
     margin_of(again.machine.state, again.machine.marked.arrays, _FIRST)
+    figures_of(again.machine.state, again.machine.marked.arrays, np.array([_FIRST], np.int64))
 
 
 def _hot(client: ClientSession) -> "np.ndarray[tuple[int], np.dtype[np.void]]":

@@ -16,7 +16,8 @@ from holdfast.witness import whole
 ASSET, PERPETUAL, FUTURE, OPTION = "asset", "perpetual", "future", "option"
 NANOSECONDS = 10**9
 
-_MONTHS = {name: number for number, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)}
+_MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _CLOCK = r"(?:T(?P<clock>\d{6})(?:\.(?P<fraction>\d{9}))?)?"
 _STRIKE = r"(?:-(?P<strike>\d+(?:[D.]\d+)?)-(?P<side>[CP]))?"
 _DERIBIT = re.compile(
@@ -127,7 +128,7 @@ class Item:
 
     @property
     def expiry(self) -> int:
-        """ns since 1970, 0 where it does not expire."""
+        """Ns since 1970, 0 where it does not expire."""
         return self.contract.expiry if self.contract else 0
 
     @property

@@ -45,6 +45,13 @@ class Frame(NamedTuple):
     records: npt.NDArray[np.void]
     blob: bytes
 
+    def kind_of(self, index: int) -> str:
+        """The tag of a cold command, empty where its bytes are no map with one."""
+        try:
+            return str(self.cold(index).get("type", ""))
+        except (InputError, msgspec.DecodeError):
+            return ""
+
     def cold(self, index: int) -> dict[str, Any]:
         """The cold command of a record as a map.
 

@@ -199,6 +199,13 @@ class Rules(Struct, frozen=True):
     live_ticks: int = 8
     checkpoint_frames: int = 256
     witness_shortfall_ppm: int = 100_000
+    breach_checkpoints: int = 0
+    tolerance_micros: int = 10_000
+    tolerance_ppb: int = 1_000
+
+    def tolerance(self, maintenance: float) -> float:
+        """The tolerance t of QRM-19, numeraire, for the first engine's maintenance margin."""
+        return self.tolerance_micros / 10**6 + (self.tolerance_ppb / 10**9) * max(maintenance, 0.0)
 
 
 def read_parameters(fields: dict[str, Any]) -> Parameters:
@@ -208,7 +215,8 @@ def read_parameters(fields: dict[str, Any]) -> Parameters:
         InputError: code "malformed": they are of none of the three models.
     """
     try:
-        return msgspec.convert(fields, Parameters)
+        found: Parameters = msgspec.convert(fields, Parameters)
+        return found
     except msgspec.ValidationError as error:
         raise InputError("malformed", "parameters", None, "write them as the reference says", str(error)) from None
 

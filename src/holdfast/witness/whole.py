@@ -40,4 +40,5 @@ def half_even_array(numerator: Integers, denominator: Integers) -> Integers:
     rest = numerator - quotient * denominator
     gap = denominator - rest
     above = (rest > gap) | ((rest == gap) & (quotient % 2 == 1))
-    return quotient + above
+    found: Integers = quotient + above
+    return found

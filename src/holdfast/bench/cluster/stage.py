@@ -66,7 +66,7 @@ async def staged(accounts: int) -> AsyncIterator[Stage]:
     """A cluster with a venue of so many accounts, all its engines serving; ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as name:
         folder = Path(name) / "cluster"
-        plan = make_cluster(folder, REGIONS)
+        plan = make_cluster(folder, REGIONS, witness=False)
         replicas = [DefineReplica(one.engine, bytes.fromhex(one.public_key), one.region) for one in plan.sites]
         venue = await asyncio.to_thread(Venue, accounts, checkpoint_frames=CHECKPOINT_FRAMES, replicas=replicas)
         stage = Stage(folder, plan, venue)

@@ -28,11 +28,14 @@ from holdfast.domain.messages import Batch, Busy, Found, Read, Refused, Reply, W
 from holdfast.domain.outcomes import place_of
 from holdfast.domain.signatures import public_key_of
 from holdfast.domain.snapshots import PartContent, SnapshotHeader
+from holdfast.proof.frame_tree import FrameTree
+from holdfast.replica.decisions import follow_frame
 from holdfast.replica.directory import Directory
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET
 from holdfast.replica.names import AccountNames
 from holdfast.replica.node import payments, reads
 from holdfast.replica.node.commands_of import VOTE_TAG
+from holdfast.replica.node.comparison import Comparison
 from holdfast.replica.node.entrance import Entrance
 from holdfast.replica.node.histories import Histories
 from holdfast.replica.node.named import NamedBatch, named_batch, openings, told_of
@@ -94,6 +97,7 @@ class SnapshotDue(NamedTuple):
     header: SnapshotHeader
     parts: dict[str, PartContent]
     names: bytes
+    tree: bytes
 
 
 class _WaitingRead(NamedTuple):
@@ -120,8 +124,26 @@ class Node:
         heard_at: Everything that was acknowledged before is folded here.
     """
 
-    def __init__(self, identity: Identity, settings: Settings, fold: Fold, names: AccountNames) -> None:
-        """A node whose fold has a part of the log; it takes part in the cluster from the first `turn` on."""
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        fold: Fold,
+        names: AccountNames,
+        comparison: Comparison | None = None,
+        tree: FrameTree | None = None,
+    ) -> None:
+        """A node whose fold has a part of the log; it takes part in the cluster from the first `turn` on.
+
+        Args:
+            identity: Who it is.
+            settings: How it behaves.
+            fold: The state.
+            names: Of accounts.
+            comparison: With its second engine; None where it has none.
+            tree: Of the frames folded so far, where it is to cosign it.
+        """
+        self.comparison, self._tree = comparison, tree
         self.identity, self._settings = identity, settings
         self.fold, self.names = fold, names
         self.book = Directory(fold, names)
@@ -138,7 +160,7 @@ class Node:
         self._waiting: deque[_WaitingRead] = deque()
         self._retired = False
         self._sent: dict[str, float] = {}
-        self._degraded: tuple[tuple[int, str], tuple[str, ...]] | None = None
+        self._degraded: tuple[tuple[int, str, str | None], tuple[str, ...]] | None = None
         self.heard_at = float("-inf")
 
     # What happens to a node.
@@ -147,7 +169,11 @@ class Node:
         """Fold the frame at the next position of the log, and answer what it resolves."""
         invariant(position == self.fold.position, f"position {position} came after {self.fold.position - 1}")
         applied = self.fold.apply(frame)
-        self.names.learn(frame, applied)
+        if self._tree is not None:
+            follow_frame(self._tree, self.fold, frame)
+        named = self.names.learn(frame, applied)
+        if self.comparison is not None:
+            self.comparison.folded(self.fold, frame, applied, named, now)
         # What was in the log when this node sent a frame stands before that frame. Frames of others say nothing about
         # when they were written: after a stop or a frozen link a node folds old ones as fast as it can.
         self.heard_at = max(self.heard_at, self._sent.pop(message_id, self.heard_at))
@@ -211,6 +237,10 @@ class Node:
                 self._speaker = self._found_speaker()
             if self._speaker is not None:
                 self._speaker.speak(self.fold, self._outbox, now, clock)
+                if self.comparison is not None:
+                    self._report(self.comparison)
+        if self.comparison is not None:
+            self.comparison.look(self.fold, now)
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             if self._can_answer(one.read, now):
@@ -300,18 +330,32 @@ class Node:
 
     def degraded(self) -> tuple[str, ...]:
         """What is not as it should be, in words."""
-        at = self.fold.position, self.halted
+        at = self.fold.position, self.halted, self._without_second()
         if self._degraded is None or self._degraded[0] != at:
             self._degraded = at, self._find_degraded()
         return self._degraded[1]
 
     def _find_degraded(self) -> tuple[str, ...]:
-        out = list(reads.degraded(self.fold))
+        out = list(reads.degraded(self.fold, self._without_second()))
         if self.halted:
             out.append(f"replica {self.identity.name} does not acknowledge: {self.halted}")
         if self.suspended:
             out.append(f"replica {self.identity.name} is suspended: its state roots are wrong")
         return tuple(out)
+
+    def _without_second(self) -> str | None:
+        """Why there is no second engine here, empty where none is configured; None while there is one."""
+        return "" if self.comparison is None else self.comparison.absent or None
+
+    def _report(self, comparison: Comparison) -> None:
+        """Say which accounts' engines differ."""
+        if self._speaker is not None and self._outbox is not None and self._speaker.may_report:
+            report = comparison.report(self.fold, self._speaker.number, self._parts)
+            if report is not None:
+                self._speaker.report(self._outbox, report)
+
+    def _parts(self, account: int) -> dict[str, tuple[float, float]]:
+        return reads.components(self.fold, self.book, account)
 
     def found(self, request: Read) -> Reply:
         """The answer to a question at the present position."""
@@ -379,7 +423,8 @@ class Node:
         number = self.number
         if number == NONE or self.suspended:
             return None
-        return Speaker(number, self.identity.key, tick_interval_s=self._settings.tick_interval_s)
+        interval_s = self._settings.tick_interval_s
+        return Speaker(number, self.identity.key, tick_interval_s=interval_s, second=self.comparison, tree=self._tree)
 
     def _can_answer(self, request: Read, now: float) -> bool:
         if request.minimum_position >= self.fold.position:
@@ -402,7 +447,8 @@ class Node:
             return
         self._snapshot_at = now
         header, parts = content_of(self.fold)
-        self._snapshots.append(SnapshotDue(header, parts, self.names.encode(position, self.fold.chain)))
+        tree = b"" if self._tree is None else self._tree.encode(self.fold.chain)
+        self._snapshots.append(SnapshotDue(header, parts, self.names.encode(position, self.fold.chain), tree))
 
 
 def _check_openings(batch: Batch, allowed: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ from nats.aio.client import Client as Connection
 from nats.aio.msg import Msg
 
 import holdfast
+from holdfast.core.snapshot import content_of
 from holdfast.core.state import NONE, Role
 from holdfast.domain.commands import QuarantineCommand
 from holdfast.domain.errors import HoldfastError, InputError
@@ -46,16 +47,19 @@ from holdfast.log.jetstream.tasks import end_tasks
 from holdfast.log.sqlite import SqliteLog
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
-from holdfast.replica.configuration import Configuration
+from holdfast.replica.configuration import Configuration, encode_configuration
 from holdfast.replica.errors import EngineError, SuspendedError
 from holdfast.replica.gateway import FIRST_GATEWAY, Gateway
 from holdfast.replica.node import joining
+from holdfast.replica.node.comparison import Comparison
 from holdfast.replica.node.joining import Candidate
 from holdfast.replica.node.node import Identity, Node, Settings, SnapshotDue
 from holdfast.replica.node.outbox import EvictedError, Message
 from holdfast.replica.node.payments import Effect
 from holdfast.replica.node.store import SnapshotStore
 from holdfast.replica.warming import warm
+from holdfast.replica.witnessing.link import WitnessLink
+from holdfast.replica.witnessing.messages import Answer, Begin, array_of
 
 PUBLISH_S = 3.0
 """How long the broker's answer to a message is awaited before its fate counts as unknown."""
@@ -66,6 +70,8 @@ PAUSE_S = 0.1
 _NUMBER_OF_NO_FRAME = (1 << 64) - 1
 FORCE_INTERVAL_S = 1.0
 """Between two moments at which the copy is forced to the storage."""
+WITNESS_PAUSE_S = 5.0
+"""Before another second engine begins in the place of one that ended."""
 DRAIN_S = 5.0
 """How long an orderly end waits for what is under way."""
 COMMIT_FRAMES_MAXIMUM = 64
@@ -115,6 +121,8 @@ class NodeProcess:
         self._store: SnapshotStore
         self._opening: supervision.Opening
         self._follower: Follower
+        self._comparison: Comparison | None = None
+        self._witness: WitnessLink | None = None
 
     async def run(self) -> int:
         """From the start to the orderly end."""
@@ -185,7 +193,10 @@ class NodeProcess:
             say(self._name, f"snapshot passed over: {line}")
         settings = Settings(self._configuration.tick_interval_ms / 1_000, self._configuration.snapshot_interval_s)
         identity = Identity(self._name, self._configuration.region, key, secrets.token_hex(8))
-        self._node = Node(identity, settings, begun.fold, begun.names)
+        self._comparison = Comparison() if self._configuration.witness else None
+        at = begun.fold.position, begun.fold.chain
+        tree = await loop.run_in_executor(None, joining.tree_of, self._copy, folder, *at)
+        self._node = Node(identity, settings, begun.fold, begun.names, self._comparison, tree)
         first = begun.fold.position
         for data in await loop.run_in_executor(None, self._read_quarantines, first):
             begun.fold.learn_quarantine(data)
@@ -277,6 +288,8 @@ class NodeProcess:
     async def _serve(self) -> None:
         """Take part until told to end."""
         subscriptions = await self._subscribe()
+        if self._comparison is not None:
+            await self._start_witness(self._comparison)
         say(self._name, "serves")
         await self._run_turns(self._ending.is_set)
         say(self._name, "ends: takes no more requests")
@@ -287,7 +300,31 @@ class NodeProcess:
         await self._run_turns(lambda: self._node.is_idle or time.monotonic() > deadline)
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._link.flush()
+        if self._witness is not None:
+            await self._witness.close()
         self._opening.done()
+
+    async def _start_witness(self, comparison: Comparison) -> None:
+        """Start a second engine from the state as it is now; what is folded meanwhile waits in its pipe."""
+        begin = _beginning(self._configuration, self._node)
+        comparison.started()
+
+        def ended(why: str) -> None:
+            comparison.ended(why)
+            self._witness = None
+            say(self._name, f"the second engine ended: {why}; another begins in {WITNESS_PAUSE_S:g} s")
+            asyncio.get_running_loop().call_later(WITNESS_PAUSE_S, again)
+
+        def again() -> None:
+            if not self._ending.is_set() and self._failure is None:
+                self._spawn(self._start_witness(comparison))
+
+        def answered(answer: Answer) -> None:
+            comparison.answered(answer)
+            self._came.set()
+
+        self._witness = WitnessLink(answered=answered, ended=ended)
+        await self._witness.start(begin)
 
     async def _run_turns(self, over: Callable[[], bool]) -> None:
         while not over():
@@ -335,6 +372,8 @@ class NodeProcess:
             self._spawn(self._effect(effect))
         for due in self._node.snapshots():
             self._spawn(self._keep(due))
+        if self._comparison is not None and self._witness is not None:
+            self._witness.send(self._comparison.messages())
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -380,7 +419,7 @@ class NodeProcess:
         try:
             data = await loop.run_in_executor(None, encode_snapshot, due.header, due.parts)
             write = functools.partial(
-                files.SnapshotFiles(self._configuration.folder).write, due.header.position, data, due.names
+                files.SnapshotFiles(self._configuration.folder).write, due.header.position, data, due.names, due.tree
             )
             await loop.run_in_executor(None, write)
             await self._store.put(due.header.position, data, due.names)
@@ -439,6 +478,7 @@ class NodeProcess:
             "serving": self._node.serving,
             "suspended": self._node.suspended,
             "degraded": list(self._node.degraded()),
+            "witness": self._witness_status(),
             "checkpoint": None if checkpoint is None else checkpoint.position,
             "root": None if checkpoint is None else checkpoint.root.hex(),
             "logic": fold.machine.registry.logic,
@@ -446,6 +486,25 @@ class NodeProcess:
             "pid": os.getpid(),
             "uptime_s": time.monotonic() - self._began,
         }
+
+    def _witness_status(self) -> dict[str, Any] | None:
+        """Of the second engine; None where none is configured."""
+        seen = self._comparison
+        if seen is None:
+            return None
+        process = None if self._witness is None else self._witness.pid
+        found = {"compared": seen.compared, "differing": seen.differing, "contradicted": list(seen.contradicted)}
+        return {"absent": seen.absent, "pid": process, **found}
+
+
+def _beginning(configuration: Configuration, node: Node) -> Begin:
+    """The state as a second engine begins from it; nothing before the first frame."""
+    known = encode_configuration(configuration)
+    if not node.fold.position:
+        return Begin(known, -1, {}, node.names.by_number())
+    header, content = content_of(node.fold)
+    parts = {name: part if isinstance(part, bytes) else array_of(part) for name, part in content.items()}
+    return Begin(known, header.position, parts, node.names.by_number())
 
 
 async def _respond(link: Connection, message: Msg, reply: Any) -> None:

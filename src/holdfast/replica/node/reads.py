@@ -1,6 +1,6 @@
 """Answers to questions, from the state as it is. What may not live here: waiting, connections, a decision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +13,16 @@ from holdfast.core.state import NONE, SYSTEM_ACCOUNTS, Account, Session
 from holdfast.domain.errors import InputError
 from holdfast.domain.messages import Read
 from holdfast.domain.outcomes import OUTCOME
-from holdfast.margin.calculation import calculate
+from holdfast.margin.calculation import Margin, calculate
+from holdfast.margin.report import components as margin_components
 from holdfast.replica import views
 from holdfast.replica.directory import Directory
+from holdfast.replica.node import audit
 
 ACCOUNTS_MAXIMUM = 10_000
 """Names that one answer lists."""
+TOGETHER_MAXIMUM = 8
+"""Questions that are answered at one position."""
 
 
 def answer(fold: Fold, book: Directory, request: Read) -> dict[str, Any]:
@@ -36,8 +40,13 @@ def answer(fold: Fold, book: Directory, request: Read) -> dict[str, Any]:
     return found
 
 
-def degraded(fold: Fold) -> tuple[str, ...]:
-    """What the state says is not as it should be, in words."""
+def degraded(fold: Fold, without_second: str | None = "") -> tuple[str, ...]:
+    """What is not as it should be, in words.
+
+    Args:
+        fold: The state.
+        without_second: Why the replica has no second engine, empty where it needs none to say; None where it has one.
+    """
     registry = fold.machine.registry
     out = []
     if quorum.is_of_one(registry.replicas):
@@ -46,7 +55,11 @@ def degraded(fold: Fold) -> tuple[str, ...]:
         live = [r for r in registry.replicas if r.ticked and registry.ticks - r.ticked < registry.rules.live_ticks]
         if len(live) < len(registry.replicas):
             out.append(f"{len(live)} of {len(registry.replicas)} replicas are live")
-        out.append("no second engine: liquidations only beyond a wider shortfall")
+        if without_second is not None:
+            why = f" ({without_second})" if without_second else ""
+            out.append(f"no second engine{why}: liquidations only beyond a wider shortfall")
+    if registry.discrepancies:
+        out.append(f"engines differ on {len(registry.discrepancies)} accounts")
     if is_held(registry):
         out.append("decisions are held: the replicas do not agree on the state")
     return tuple(out)
@@ -68,13 +81,21 @@ def _margin(fold: Fold, book: Directory, account: str | int) -> dict[str, Any]:
 
 def _explain(fold: Fold, book: Directory, account: str | int) -> dict[str, Any]:
     """The margin with its parts and its binding scenario."""
-    number = book.account(account)
+    return {"margin": str(_calculated(fold, book, book.account(account)))}
+
+
+def components(fold: Fold, book: Directory, account: int) -> dict[str, tuple[float, float]]:
+    """The components of an account's margin by name: initial and maintenance, numeraire."""
+    parts = margin_components(_calculated(fold, book, account))
+    return {name: (part["initial"] or 0.0, part["maintenance"] or 0.0) for name, part in parts.items()}
+
+
+def _calculated(fold: Fold, book: Directory, number: int) -> Margin:
     tables = fold.machine.marked.tables
     if not tables:
         raise InputError("missing-field", "model", None, "define a margin model first")
     model = int(fold.machine.state.accounts[number, Account.MODEL])
-    margin = calculate(views.portfolio_of(fold, book, number), fold.machine.marked.market, tables[model].parameters)
-    return {"margin": str(margin)}
+    return calculate(views.portfolio_of(fold, book, number), fold.machine.marked.market, tables[model].parameters)
 
 
 def _account(fold: Fold, book: Directory, account: str | int) -> dict[str, Any]:
@@ -128,9 +149,21 @@ def _conservation(fold: Fold, book: Directory) -> dict[str, Any]:
 
 
 def _root(fold: Fold, _book: Directory) -> dict[str, Any]:
-    """The state root now, and the latest checkpoints that this replica took by itself."""
+    """The state root now, the latest checkpoints that this replica took by itself, and what all said of theirs."""
     taken = [[c.position, c.chain.hex(), c.root.hex()] for c in fold.checkpoints]
-    return {"root": fold.root().hex(), "chain": fold.chain.hex(), "checkpoints": taken}
+    said = audit.named_roots(fold)
+    return {"root": fold.root().hex(), "chain": fold.chain.hex(), "checkpoints": taken, **said}
+
+
+def _together(fold: Fold, book: Directory, questions: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """The answers to several questions [what, arguments], all of this one position."""
+    if not 1 <= len(questions) <= TOGETHER_MAXIMUM:
+        raise InputError("out-of-range", "questions", len(questions), f"ask 1 to {TOGETHER_MAXIMUM} together")
+    asked = [Read(*question) for question in questions if len(question) == 2]
+    if len(asked) < len(questions) or any(one.what == "together" for one in asked):
+        advice = "give each as [what, arguments], one beside the other"
+        raise InputError("malformed", "questions", None, advice)
+    return {"answers": [answer(fold, book, one) for one in asked]}
 
 
 _READERS: Mapping[str, Callable[..., dict[str, Any]]] = {
@@ -143,6 +176,11 @@ _READERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "definitions": _definitions,
     "conservation": _conservation,
     "root": _root,
+    "ledger": audit.ledger,
+    "holdings": audit.holdings,
+    "quotes": audit.quotes,
+    "parameters": audit.parameters,
+    "together": _together,
 }
 
 

@@ -14,13 +14,15 @@ from holdfast.domain.commands import (
     ColdCommand,
     ConfirmPayment,
     OpenSession,
+    ReportDiscrepancy,
     TakeLease,
     Tick,
     cold_records,
 )
 from holdfast.domain.messages import Batch
 from holdfast.domain.reasons import Reason
-from holdfast.replica.decisions import decisions, root_votes, votes_for
+from holdfast.proof.frame_tree import FrameTree
+from holdfast.replica.decisions import SecondEngine, cosignatures, decisions, root_votes, votes_for
 from holdfast.replica.gateway import ClientSession
 from holdfast.replica.node.outbox import Outbox, Resolved
 
@@ -30,7 +32,15 @@ DECISION_INTERVAL_S: Final = 0.01
 """Between two looks at what the state makes due."""
 DECIDER: Final = "decider"
 """The role whose holder sends the stages of liquidations and settlements; by it nobody plans the same stage twice."""
-CLOCK, DECISION, OPENING, PAYMENT, ROOT = "clock", "decision", "opening", "payment", "root"
+CLOCK, COSIGNATURE, DECISION, OPENING, PAYMENT, REPORT, ROOT = (
+    "clock",
+    "cosignature",
+    "decision",
+    "opening",
+    "payment",
+    "report",
+    "root",
+)
 
 
 class Own(NamedTuple):
@@ -42,8 +52,17 @@ class Own(NamedTuple):
 class Speaker:
     """The session of a node and what of its sayings is under way."""
 
-    def __init__(self, number: int, key: bytes, *, tick_interval_s: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        key: bytes,
+        *,
+        tick_interval_s: float,
+        second: SecondEngine | None = None,
+        tree: FrameTree | None = None,
+    ) -> None:
         self.number = number
+        self._second, self._tree = second, tree
         self._key = key
         self._interval_s = tick_interval_s
         self._session: ClientSession | None = None
@@ -69,8 +88,10 @@ class Speaker:
         self._looked_at, self._decided_at = fold.position, now
         if ROOT not in self._under_way and (roots := root_votes(fold, self.number, self._key)):
             self._offer(outbox, ROOT, roots)
+        if self._tree is not None and COSIGNATURE not in self._under_way:
+            self._cosign(fold, outbox, self._tree)
         if DECISION not in self._under_way:
-            self._decide(fold, outbox)
+            self._decide(fold, outbox, now)
 
     def next_at(self, fold: Fold) -> float:
         """When something is to be said next; never, as far as that waits for what was said before."""
@@ -100,10 +121,25 @@ class Speaker:
         lease = fold.machine.registry.leases.get(role)
         return lease is not None and lease.replica == self.number and lease.until > fold.time
 
-    def _decide(self, fold: Fold, outbox: Outbox) -> None:
+    def _cosign(self, fold: Fold, outbox: Outbox, tree: FrameTree) -> None:
+        """Sign the tree of frames at the newest checkpoint whose root the log has this node's word on."""
+        for said in cosignatures(fold, self.number, self._key, tree):
+            tree.forget(said.size)
+            self._offer(outbox, COSIGNATURE, [said])
+
+    @property
+    def may_report(self) -> bool:
+        """Whether no report of its own is under way."""
+        return self._session is not None and REPORT not in self._under_way
+
+    def report(self, outbox: Outbox, report: ReportDiscrepancy) -> None:
+        """Say which accounts' engines differ."""
+        self._offer(outbox, REPORT, [report])
+
+    def _decide(self, fold: Fold, outbox: Outbox, now: float) -> None:
         # Only the holder plans stages: planning is what takes long.
         decide = decisions if self.holds(fold, DECIDER) else votes_for
-        due = decide(fold, self.number, self._key)
+        due = decide(fold, self.number, self._key, self._second, now)
         if due:
             self._offer(outbox, DECISION, due)
 

@@ -1,0 +1,108 @@
+"""The node's end of the pipe to its second engine's process: starting, feeding and ending it.
+
+A second engine that falls too far behind, breaks or dies is ended, and another begins from the state as it is then.
+What may not live here: what its answers mean (`node.comparison`).
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from holdfast.replica.witnessing.messages import LENGTH_SIZE, Answer, Begin, Broken, ToChild, encoded, from_child
+
+BACKLOG_MAXIMUM: Final = 128 << 20
+"""Bytes that may wait for the second engine."""
+END_S: Final = 3.0
+
+
+class WitnessLink:
+    """One process of a second engine, from its start to its end."""
+
+    def __init__(self, *, answered: Callable[[Answer], None], ended: Callable[[str], None]) -> None:
+        """Prepare.
+
+        Args:
+            answered: Told each answer, in the loop.
+            ended: Told once why it ended, unless `close` ended it.
+        """
+        self._answered, self._ended = answered, ended
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: list[bytes] = []
+        self._problem = ""
+
+    async def start(self, begin: Begin) -> None:
+        """Start the process; what is sent meanwhile waits."""
+        self._waiting.insert(0, encoded(begin))
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "holdfast.replica.witnessing.child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+        waiting, self._waiting = self._waiting, []
+        self._write(waiting)
+        self._reading = asyncio.create_task(self._read(self._process))
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before it started."""
+        return None if self._process is None else self._process.pid
+
+    def send(self, messages: Iterable[ToChild]) -> None:
+        """Send messages, in order."""
+        data = [encoded(message) for message in messages]
+        if self._process is None:
+            self._waiting += data
+        else:
+            self._write(data)
+
+    async def close(self) -> None:
+        """End the process in order."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        process = self._process
+        if process is None or process.returncode is not None or process.stdin is None:
+            return
+        with contextlib.suppress(OSError, RuntimeError):
+            process.stdin.write(bytes(LENGTH_SIZE))
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            self._kill("")
+            await process.wait()
+
+    def _write(self, data: Iterable[bytes]) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            return
+        process.stdin.writelines(data)
+        if process.stdin.transport.get_write_buffer_size() > BACKLOG_MAXIMUM:
+            self._kill("was too far behind")
+
+    def _kill(self, why: str) -> None:
+        self._problem = self._problem or why
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        stream = process.stdout
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while stream is not None:
+                length = int.from_bytes(await stream.readexactly(LENGTH_SIZE), "little")
+                message = from_child.decode(await stream.readexactly(length))
+                if isinstance(message, Broken):
+                    self._problem = message.problem
+                    break
+                self._answered(message)
+        self._kill("")
+        status = await process.wait()
+        self._ended(self._problem or f"its process ended with status {status}")
