@@ -116,6 +116,7 @@ def test_holdings_say_rows_items_and_withdrawals(asked: Asked) -> None:
     assert found["items"]["BTC"]["value"] == 7900.0
     assert found["items"]["ETH"]["value"] is None
     assert found["withdrawals"] == [[1, "bob", "BTC", "0.50000000", "reserved"]]
+    assert asked("holdings", accounts=["alice"])["withdrawals"] == []
 
 
 @pytest.mark.criterion("REC-1")

@@ -180,8 +180,8 @@ def test_opening_from_any_snapshot_gives_the_same_state(folder):
         assert engine.open_account("carol")
         expected = fingerprint(engine.embedded.fold)
     kept = sorted(path.name for path in (folder / "snapshots").iterdir())
-    assert len(kept) == 6
-    assert {name.split(".")[1] for name in kept} == {"hfsn", "names"}
+    assert len(kept) == 9
+    assert {name.split(".")[1] for name in kept} == {"hfsn", "names", "tree"}
     for started in range(3, -1, -1):
         with opened(folder) as engine:
             assert fingerprint(engine.fold) == expected
@@ -325,7 +325,7 @@ def test_what_an_interrupted_writing_left_is_removed(folder):
         other.write_text("an operator's")
         assert engine.transfer("alice", "bob", "BTC", 1)
         engine.snapshot()
-    assert sorted(p.suffix for p in path.parent.iterdir()) == [".hfsn", ".hfsn", ".names", ".names", ".txt"]
+    assert sorted(p.suffix for p in path.parent.iterdir()) == [*[".hfsn"] * 2, *[".names"] * 2, *[".tree"] * 2, ".txt"]
 
 
 @pytest.mark.criterion("RPL-11")

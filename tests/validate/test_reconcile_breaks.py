@@ -112,6 +112,9 @@ def test_breaks_are_sorted_by_dollars_and_the_unknown_come_first() -> None:
     assert found[0].dollars is None
     assert found[3].dollars == pytest.approx(79.0)
     assert found[3].unit == "BTC"
+    # A cost is in its settlement asset, and so is its tolerance.
+    assert COST in {one.what for one in world.compare(statement, BTC_PERPETUAL=1).breaks}
+    assert COST not in {one.what for one in world.compare(statement, BTC="0.01").breaks}
 
 
 @pytest.mark.criterion("REC-5")

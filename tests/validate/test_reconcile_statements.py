@@ -46,6 +46,13 @@ def test_csv_in_any_spelling_of_its_columns(mark: str) -> None:
 
 
 @pytest.mark.criterion("REC-4")
+def test_a_side_gives_the_sign_where_the_size_has_none() -> None:
+    rows = "A-PERPETUAL,5,Sell B-PERPETUAL,-5,short C-PERPETUAL,5,buy D-PERPETUAL,-5, E-PERPETUAL,0,zero".split()
+    (found,) = read("\n".join(["account,instrument,size,direction", *(f"alice,{row}" for row in rows)]))
+    assert list(amounts(found).values()) == [-5, -5, 5, -5, 0]
+
+
+@pytest.mark.criterion("REC-4")
 def test_names_that_are_nothing_here_are_kept_to_be_listed() -> None:
     (found,) = read("account,item,quantity\nalice,FOO-BAR,1\nalice,weETH,2\n")
     assert amounts(found) == {(POSITION, "FOO-BAR"): 1, (BALANCE, "weETH"): 2}
@@ -68,6 +75,7 @@ def test_names_that_are_nothing_here_are_kept_to_be_listed() -> None:
         ("account,item,quantity\nalice,BTC,\n", "missing"),
         ("account,item,quantity\nalice,,1\n", "item"),
         ("account,item,quantity,side\nalice,BTC-PERPETUAL,1,up\n", "up"),
+        ("account,item,quantity,side\nalice,BTC-PERPETUAL,-1,buy\n", "contradicts"),
         ("account,item,quantity,time\nalice,BTC,1,2026-01-01\n", "zone"),
         ("account,item,quantity,position\nalice,BTC,1,-3\n", "position"),
         ("account,item,quantity,position\nalice,BTC,1,3\nbob,BTC,1,4\n", "one position"),

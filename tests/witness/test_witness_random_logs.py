@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import witness_parameters
 from random_log import RandomVenue
-from witness_pair import Pair
+from witness_pair import BREACH_PENDING, Pair
 from witness_world import World
 
 import holdfast
 from holdfast.core.snapshot import snapshot_of
+from holdfast.domain import commands as c
 from holdfast.domain.outcomes import OUTCOME
 from holdfast.domain.snapshots import decode_snapshot
 from holdfast.witness import Witness
+
+FROZEN = 5
 
 
 def presets(*names):
@@ -94,3 +97,44 @@ def test_snapshot_goes_on_as_the_whole_log(seed):
         assert later.apply(frame, reasons) == []
     assert world.problems(later) == []
     assert list(later.margins()[2]) == list(world.witness.margins()[2])
+
+
+def differing(world, account, *, above):
+    """What a replica says of an account that its engines differ on."""
+    margins = world.witness.margins([account])
+    first = (float(margins.equity[0]), float(margins.initial[0]), float(margins.maintenance[0]))
+    second = (first[2] + 1_000.0 if above else first[0] + 1.0, first[1], first[2])
+    return c.AccountDifference(account, world.version(account), first, second)
+
+
+@pytest.mark.criterion("WIT-1")
+def test_discrepancies_freeze_the_same_accounts():
+    world = World(presets("portfolio"), seed=3, replicas=3)
+    account = world.clients[0]
+
+    def report(replica, above=False):
+        position, price_id = world.witness.mark_position, world.witness.price_id
+        command = c.ReportDiscrepancy(
+            replica, position, price_id, "witness", 1, (differing(world, account, above=above),)
+        )
+        return world.send((world.replicas[replica], command))[0]
+
+    assert not report(0)["reason"]
+    assert world.status(account) < FROZEN
+    world.check()
+    assert report(1)["made"] == 1
+    assert world.status(account) == FROZEN
+    world.check()
+    world.send((world.operator, c.ReleaseAccount(account)))
+    world.check()
+    world.trade(account, world.clients[1], "BTC_USDC-PERPETUAL", 1, world.price_of("BTC_USDC-PERPETUAL"))
+    most = world.trade(account, world.clients[1], "BTC_USDC-PERPETUAL", 10**7, world.price_of("BTC_USDC-PERPETUAL"))
+    world.trade(
+        account, world.clients[1], "BTC_USDC-PERPETUAL", int(most["passes"]), world.price_of("BTC_USDC-PERPETUAL")
+    )
+    world.spot["BTC"] *= 0.8
+    world.prices()
+    assert world.status(account) == BREACH_PENDING
+    assert report(2, above=True)["made"] == 1
+    assert world.status(account) == FROZEN
+    world.check()

@@ -15,7 +15,18 @@ LINES = 20
 
 def chain() -> Inputs:
     """Options of ten expiries on one coin."""
-    expiries = ["29OCT21", "5NOV21", "12NOV21", "26NOV21", "31DEC21", "28JAN22", "25FEB22", "25MAR22", "24JUN22", "30SEP22"]
+    expiries = [
+        "29OCT21",
+        "5NOV21",
+        "12NOV21",
+        "26NOV21",
+        "31DEC21",
+        "28JAN22",
+        "25FEB22",
+        "25MAR22",
+        "24JUN22",
+        "30SEP22",
+    ]
     names = [
         f"BTC-{expiry}-{20_000 + 2_000 * step}-{kind}"
         for expiry in expiries
@@ -33,7 +44,9 @@ def main() -> None:
     inputs = chain()
     start = time.perf_counter()
     exact = table(inputs, "portfolio")
-    claims = {name: (float(line.v0.value), [float(each.value) for each in line.v]) for name, line in exact.lines.items()}
+    claims = {
+        name: (float(line.v0.value), [float(each.value) for each in line.v]) for name, line in exact.lines.items()
+    }
     built = time.perf_counter()
     certificate = certify(exact, claims)
     certified = time.perf_counter()
@@ -41,7 +54,9 @@ def main() -> None:
     margin(exact, {"BTC": (10**9, 0), **{name: ((-1) ** number * 7, 0) for number, name in enumerate(names)}})
     done = time.perf_counter()
     print(f"table of {OPTIONS} options × {exact.scenarios} scenarios: {built - start:.1f} s")
-    print(f"certificate of {certificate.values} values: {certified - built:.2f} s, {certificate.ulps:.2f} ulps, {certificate.within}")
+    print(
+        f"certificate of {certificate.values} values: {certified - built:.2f} s, {certificate.ulps:.2f} ulps, {certificate.within}"
+    )
     print(f"margin of {len(names) + 1} lines: {done - certified:.3f} s")
 
 

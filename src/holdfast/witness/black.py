@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+
+from holdfast.domain.errors import MissingLibraryError
+
+try:
+    from scipy.special import ndtr
+except ImportError as error:
+    raise MissingLibraryError("the second engine needs SciPy: pip install 'holdfast[cluster]'") from error
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

@@ -19,6 +19,8 @@ from holdfast.witness.state import State
 from holdfast.witness.whole import Integers
 
 ACCEPTED = 0
+_BREAKS = (HoldfastError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a command that this engine cannot follow ends in."""
 
 
 class Difference(NamedTuple):
@@ -105,7 +107,10 @@ class Witness:
             raise InputError("malformed", "reasons", reasons.shape, f"give {len(read.records)} reasons")
         self._differences = []
         self._cold.position, self._cold.breached = self.position, False
-        self._follow(read, reasons)
+        try:
+            self._follow(read, reasons)
+        except _BREAKS as error:
+            self._give_up(-1, error)
         self._remember()
         self.position += 1
         return self._differences
@@ -163,9 +168,13 @@ class Witness:
                 self._cold.apply(command)
         except ImpossibleError as error:
             self._report(index, error.account, str(error))
-        except (HoldfastError, KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
-            self._cold.unsupported = f"a command could not be followed: {type(error).__name__}: {error}"
-            self._report(index, -1, self._cold.unsupported)
+        except _BREAKS as error:
+            self._give_up(index, error)
+
+    def _give_up(self, index: int, error: Exception) -> None:
+        """No margins from here on: what the command would have done is not known."""
+        self._cold.unsupported = f"a command could not be followed: {type(error).__name__}: {error}"
+        self._report(index, -1, self._cold.unsupported)
 
     def _fresh(self, frame: reading.Frame, reasons: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Which records take effect: accepted, and no repeats of what was accepted before (SES-7).

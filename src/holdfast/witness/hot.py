@@ -14,20 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.witness import reading
+from holdfast.witness.book import Order
 from holdfast.witness.state import ASIDE, BANKRUPT, LIQUIDATING, SYSTEM_ACCOUNTS, State
 from holdfast.witness.whole import Integers
 
 Report: TypeAlias = Callable[[int, int, str], None]
 """Takes the index of a record, an account, and what is impossible."""
 
-ACTIONS_PER_POSITION = 16_384
+COMMANDS_PER_FRAME = 16_384
 _TRADE_FIELDS = ("account", "other", "item", "quantity", "price")
 _WAITING_MAXIMUM = 1 << 18
 
 
 def command_id(position: int, index: int) -> int:
     """SES-1."""
-    return 1 + position * ACTIONS_PER_POSITION + index
+    return 1 + position * COMMANDS_PER_FRAME + index
 
 
 class Hot:
@@ -45,27 +46,23 @@ class Hot:
             return
         taken = records[places]
         kinds = taken["kind"]
-        self._take_rows(taken, places, report)
-        for at in np.flatnonzero(
-            (kinds == reading.ORDER) | (kinds == reading.CANCEL) | (kinds == reading.FILL)
-        ).tolist():
-            index = int(places[at])
-            self._take_order(taken[at], command_id(position, index), index, report)
-        if self._waiting > _WAITING_MAXIMUM:
-            self.flush()
-
-    def _take_rows(self, taken: npt.NDArray[np.void], places: Integers, report: Report) -> None:
-        kinds = taken["kind"]
         is_trade = (kinds == reading.TRADE) | (kinds == reading.FILL)
         is_transfer = kinds == reading.TRANSFER
         wrong = self._wrong(taken, is_trade, is_transfer)
         for at in np.flatnonzero(wrong).tolist():
             report(int(places[at]), int(taken["account"][at]), "accepted, and impossible by this ledger")
-        if (is_trade & ~wrong).any():
-            self._trades.append(taken[is_trade & ~wrong])
-        if (is_transfer & ~wrong).any():
-            self._transfers.append(taken[is_transfer & ~wrong])
+        with_orders = ~wrong & ((kinds == reading.ORDER) | (kinds == reading.CANCEL) | (kinds == reading.FILL))
+        for at in np.flatnonzero(with_orders).tolist():
+            problem = self._take_order(taken[at], command_id(position, int(places[at])))
+            if problem:
+                report(int(places[at]), int(taken["account"][at]), problem)
+                wrong[at] = True
+        for kept, into in ((is_trade & ~wrong, self._trades), (is_transfer & ~wrong, self._transfers)):
+            if kept.any():
+                into.append(taken[kept])
         self._waiting += len(taken)
+        if self._waiting > _WAITING_MAXIMUM:
+            self.flush()
 
     def _wrong(
         self, taken: npt.NDArray[np.void], is_trade: npt.NDArray[np.bool_], is_transfer: npt.NDArray[np.bool_]
@@ -92,46 +89,50 @@ class Hot:
         found: npt.NDArray[np.bool_] = wrong & (is_trade | is_transfer)
         return found
 
-    def _take_order(self, record: np.void, command: int, index: int, report: Report) -> None:
-        state, account = self._state, int(record["account"])
-        if not SYSTEM_ACCOUNTS <= account < state.accounts:
-            report(index, account, "an order of an account that does not exist was accepted")
-        elif record["kind"] == reading.ORDER:
-            self._place(record, account, command, index, report)
-        elif record["kind"] == reading.CANCEL:
-            self._cancel(account, int(record["time"]), index, report)
-        else:
-            numbers = int(record["time"])
-            lots = int(record["quantity"])
-            self._fill(account, numbers & 0xFFFFFFFF, record, lots, index, report)
-            self._fill(int(record["other"]), numbers >> 32, record, -lots, index, report)
+    def _take_order(self, record: np.void, command: int) -> str:
+        """What a record does to orders; why it is impossible, empty as a rule, and then it does nothing."""
+        account = int(record["account"])
+        if not SYSTEM_ACCOUNTS <= account < self._state.accounts:
+            return "an order of an account that does not exist was accepted"
+        if record["kind"] == reading.ORDER:
+            return self._place(record, account, command)
+        if record["kind"] == reading.CANCEL:
+            return self._cancel(account, int(record["time"]))
+        return self._fill(record, account)
 
-    def _place(self, record: np.void, account: int, command: int, index: int, report: Report) -> None:
+    def _place(self, record: np.void, account: int, command: int) -> str:
         item = int(record["item"])
         if item >= len(self._state.items) or self._state.items[item].is_asset:
-            report(index, account, f"an order on item {item}, which is no contract, was accepted")
-            return
+            return f"an order on item {item}, which is no contract, was accepted"
         self._state.book.place(account, item, int(record["quantity"]), int(record["price"]), command)
         self._state.ledger.versions[account] += 1
+        return ""
 
-    def _cancel(self, account: int, number: int, index: int, report: Report) -> None:
+    def _cancel(self, account: int, number: int) -> str:
         order = self._state.book.find(account, number)
         if order is None:
-            report(index, account, f"cancelled order {number}, which is not open")
-            return
+            return f"cancelled order {number}, which is not open"
         self._state.book.remove(order)
         self._state.ledger.versions[account] += 1
+        return ""
 
-    def _fill(self, account: int, number: int, record: np.void, lots: int, index: int, report: Report) -> None:
-        if number == 0:
-            return
-        order = self._state.book.find(account, number)
-        if order is None or order.item != int(record["item"]):
-            report(index, account, f"filled order {number}, which is not open on this contract")
-        elif order.remaining * lots <= 0 or abs(order.remaining) < abs(lots):
-            report(index, account, f"filled {lots} lots of order {number}, which has {order.remaining} left")
-        else:
-            self._state.book.reduce(order, lots)
+    def _fill(self, record: np.void, buyer: int) -> str:
+        """Take the lots off the orders of both sides, or off none."""
+        numbers, lots = int(record["time"]), int(record["quantity"])
+        sides = ((buyer, numbers & 0xFFFFFFFF, lots), (int(record["other"]), numbers >> 32, -lots))
+        filled: list[tuple[Order, int]] = []
+        for account, number, part in sides:
+            order = self._state.book.find(account, number)
+            if number == 0:
+                continue
+            if order is None or order.item != int(record["item"]):
+                return f"filled order {number} of account {account}, which is not open on this contract"
+            if order.remaining * part <= 0 or abs(order.remaining) < abs(part):
+                return f"filled {part} lots of order {number} of account {account}, which has {order.remaining} left"
+            filled.append((order, part))
+        for order, part in filled:
+            self._state.book.reduce(order, part)
+        return ""
 
     def flush(self) -> None:
         """Post what waits."""

@@ -46,7 +46,7 @@ def alarms(seen: Seen) -> Iterator[Alarm]:
 
 def median(prices: list[int]) -> int:
     """The lower median of one price or more."""
-    return sorted(prices)[len(prices) // 2]
+    return sorted(prices)[(len(prices) - 1) // 2]
 
 
 def _quotes(item: Mapping[str, Any]) -> list[Quote]:

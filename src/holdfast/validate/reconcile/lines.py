@@ -52,4 +52,4 @@ class Statement(NamedTuple):
     @property
     def moment(self) -> Moment:
         """The moment that it is of; where it states none, every moment is not later."""
-        return Moment(self.position, None if self.position is not None else self.time)
+        return Moment(self.position, self.time)

@@ -193,6 +193,10 @@ def _signed(amount: Decimal, side: str) -> Decimal:
     sign = _SIDES.get(side.lower())
     if sign is None:
         raise InputError("malformed", "side", side, f"use one of {', '.join(_SIDES)}")
+    if sign > 0 > amount:
+        raise InputError(
+            "malformed", "side", side, f"mend one of them: the quantity is {amount:f}", "contradicts the size"
+        )
     return sign * abs(amount)
 
 
