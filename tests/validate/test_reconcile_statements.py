@@ -47,7 +47,7 @@ def test_csv_in_any_spelling_of_its_columns(mark: str) -> None:
 
 @pytest.mark.criterion("REC-4")
 def test_a_side_gives_the_sign_where_the_size_has_none() -> None:
-    rows = "A-PERPETUAL,5,Sell B-PERPETUAL,-5,short C-PERPETUAL,5,buy D-PERPETUAL,-5, E-PERPETUAL,0,zero".split()
+    rows = ["A-PERPETUAL,5,Sell", "B-PERPETUAL,-5,short", "C-PERPETUAL,5,buy", "D-PERPETUAL,-5,", "E-PERPETUAL,0,zero"]
     (found,) = read("\n".join(["account,instrument,size,direction", *(f"alice,{row}" for row in rows)]))
     assert list(amounts(found).values()) == [-5, -5, 5, -5, 0]
 

@@ -16,7 +16,7 @@ FAILED = 1
 """Exit status where something was lost, twice, out of order, or did not come back."""
 
 Seed = Annotated[int, typer.Option("--seed", help="Of faults and workloads; by default a new one.")]
-Minutes = Annotated[float, typer.Option("--minutes", help="How long to go on with faults; 0 for the short set.")]
+Minutes = Annotated[float, typer.Option("--minutes", min=0, help="How long to go on with faults; 0 for the short set.")]
 Faults = Annotated[str, typer.Option("--faults", help="Only these, in this order, such as engine_killed,links_slow.")]
 Report = Annotated[Path | None, typer.Option("--report", help="Write a report in Markdown here.")]
 Keep = Annotated[Path | None, typer.Option("--keep", help="A new folder for cluster, journals and logs, to be kept.")]

@@ -24,8 +24,6 @@ from holdfast.witness.state import (
 TAKEOVER_DIVISOR = 4.0
 LEVERAGE_MINIMUM = 1e-9
 """Below this, leverage ranks nobody any lower, so that a position worth nothing has a rank too."""
-SLACK = 1e-4
-"""Of a unit: a bankruptcy price that is whole but for the noise of doubles is that whole number."""
 SHARES = 10**12
 """The fraction of LIQ-12 is a whole number of these parts, rounded up."""
 
@@ -96,7 +94,7 @@ def _take_over(state: State, account: int, margin: One) -> None:
     ranked = [_candidates(state, state.items[number], state.ledger.get(account, number)[0]) for number in held]
     for number, candidates in zip(held, ranked, strict=True):
         share = missing * (abs(margin.values[number]) / total) if total else 0.0
-        _deleverage(state, account, state.items[number], margin.values[number] + share, candidates)
+        _deleverage(state, account, state.items[number], margin.values[number], share, candidates)
     _move_all(state, account)
     _share(state)
 
@@ -135,12 +133,15 @@ def _move_all(state: State, account: int) -> None:
             state.ledger.post(INSURANCE, number, amount)
 
 
-def _deleverage(state: State, account: int, item: Item, value: float, candidates: list[Candidate]) -> None:
-    """Close a position against the other side at `value`, numeraire, for the whole of it (LIQ-10, LIQ-11)."""
+def _deleverage(
+    state: State, account: int, item: Item, value: float, share: float, candidates: list[Candidate]
+) -> None:
+    """Close a position against the other side for its value and its share of what is missing (LIQ-10, LIQ-11)."""
     table = accounts.table_of(state, account)
     worth = float(table.worth[table.asset_of[table.line_of[item.number]]])
+    unit = 10 ** state.items[item.settlement].decimals
     lots = state.ledger.get(account, item.number)[0]
-    price = math.ceil(value / worth * 10 ** state.items[item.settlement].decimals - SLACK)
+    price = math.ceil(value / worth * unit + share / worth * unit)
     for candidate in candidates:
         part = min(abs(lots), abs(candidate.lots)) * (1 if lots > 0 else -1)
         received = whole.half_even(price * abs(part), abs(lots))

@@ -35,7 +35,7 @@ class Point(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When something is asked about: a position, else the last frame whose logical time is not later than `time`, ns."""
+    """When something is asked about: a position, else the last frame whose logical time is at most `time`, ns."""
 
     position: int | None = None
     time: int | None = None
