@@ -103,7 +103,7 @@ def test_liabilities(folder: Path, keys: Path, tmp_path: Path) -> None:
     published = run("prove", "liabilities", copy, "--secret", secret, "--publish")
     assert json.loads(published.stdout) | {"published": False} == json.loads(shown.stdout)
     told = proved(copy, keys, "liabilities", "--secret", secret, "--account", "bob")
-    assert "it is one of 4 in the published total" in told
+    assert "it is one of 4 in the total published in frame" in told
     secret.write_text("no secret")
     assert run("prove", "liabilities", copy, "--secret", secret, "--account", "bob").exit_code == 2
 

@@ -128,6 +128,7 @@ def test_a_right_statement_is_no_break_and_each_unit_counts(venue: Path, tmp_pat
         ("PERPETUAL,1000", "PERPETUAL,0", ("alice", "BTC-PERPETUAL", "position"), "earlier-trade"),
         ("PERPETUAL,-1000", "PERPETUAL,1000", ("bob", "BTC-PERPETUAL", "position"), "sign-flipped"),
         ("bob,BTC,7.99994932", "bob,BTC,9.99994932", ("bob", "BTC", "balance"), "withdrawal"),
+        ("carol,BTC,10", "fees,BTC,0", ("fees", "BTC", "balance"), "earlier"),
         ("carol,BTC,10", "carol,BTC,10.5", ("carol", "BTC", "balance"), ""),
         ("carol,BTC,10", "zoe,BTC,1", ("zoe", "BTC", "balance"), "unknown-account"),
         ("carol,BTC,10", "carol,FOO-BAR,1", ("carol", "FOO-BAR", "position"), "unknown-item"),

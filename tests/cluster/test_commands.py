@@ -68,7 +68,8 @@ def test_up_makes_starts_and_shows(tmp_path, monkeypatch, stand_in):
     async def send(_configuration, first):
         sent.extend(first)
 
-    def made(folder, regions):
+    def made(folder, regions, *, witness):
+        assert witness
         return make_cluster(folder, regions, programs=stand_in)
 
     monkeypatch.setattr(genesis, "_through_client", send)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from naive_root import naive_root
 from random_log import RandomVenue
 
+from holdfast.core import registry as registries
 from holdfast.core import snapshot
 from holdfast.core.fold import Fold
 from holdfast.core.margins import margin_of
@@ -369,3 +370,24 @@ def test_any_other_content_is_refused(data):
 
     with pytest.raises(SnapshotError):
         fold_from(resealed(change))
+
+
+@pytest.mark.criterion("STR-18")
+def test_the_records_of_the_registry_have_the_fields_of_the_page():
+    text = re.findall(r"\*\*STR-18\*\* (.*)", PAGE)[0]
+    records = {
+        "a replica": registries.Replica,
+        "a ballot": registries.Ballot,
+        "a mark": registries.MarkPlace,
+        "a withdrawal": registries.Withdrawal,
+        "a lease": registries.Lease,
+        "a discrepancy": registries.Discrepancy,
+        "an alarm": registries.Alarm,
+        "an open quarantine": registries.OpenQuarantine,
+        "an item": registries.Definition,
+        "a model": registries.Model,
+    }
+    for name, kind in records.items():
+        part = next(part for part in text.split(";") if name in part)
+        found = [field for field in re.findall(r"`(\w+)`", part) if field != "registry"]
+        assert tuple(found) == kind.__struct_fields__, name

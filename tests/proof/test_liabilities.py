@@ -100,7 +100,7 @@ def test_an_account_is_in_the_published_sums(published, account):
     equities = margins_of_all(fold.machine.state, fold.machine.marked.arrays)[3:, 0]
     owed = sum(-(-Fraction(one) * 10**6 // 1) for one in equities.tolist() if one > 0)
     assert (said.owed, said.missing, said.count) == (owed, 0, 5)
-    assert f"one of 5 in the published total: {owed / 10**6:,.6f} owed" in told
+    assert f": {owed / 10**6:,.6f} owed, 0.000000 missing" in told
     assert liabilities_of(fold, prover.history.log, SECRET).tree.root.hash == said.root
 
 

@@ -39,7 +39,7 @@ def preset(name: str, **changes: Any) -> dict[str, Any]:
     return {**msgspec.to_builtins(holdfast.preset(name)), **changes}
 
 
-def tail(seed: int = 1, scenarios: int = 120, **changes: Any) -> dict[str, Any]:
+def tail(seed: int = 1, scenarios: int = 40, **changes: Any) -> dict[str, Any]:
     """A tail model on random moves."""
     draw = random.Random(seed)
     moves = {name: tuple(max(-1.0, draw.gauss(0, 0.08)) for _ in range(scenarios)) for name in ("BTC", "ETH")}
@@ -67,7 +67,7 @@ def random_models(seed: int) -> dict[str, dict[str, Any]]:
     return {
         "standard": {"type": "standard", "name": "standard", **shared, **_standard(draw)},
         "portfolio": {"type": "portfolio", "name": "portfolio", **shared, **_portfolio(draw)},
-        "tail": {**tail(seed, 60, offset_cap=draw.uniform(0, 1), initial_factor=draw.uniform(1, 1.5)), **shared},
+        "tail": {**tail(seed, 40, offset_cap=draw.uniform(0, 1), initial_factor=draw.uniform(1, 1.5)), **shared},
     }
 
 

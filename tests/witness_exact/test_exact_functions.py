@@ -116,7 +116,8 @@ WORKED = [
 def test_worked_values_to_the_digits_printed(forward, strike, years, volatility, is_call, expected):
     at = Interval.point(Fraction(volatility))
     value = black(Fraction(forward), Fraction(strike), years, at, is_call=is_call)
-    digits = len(expected.split("e")[0].split(".")[1]) - int((expected.split("e") + ["0"])[1])
+    mantissa, _, exponent = expected.partition("e")
+    digits = len(mantissa.split(".")[1]) - int(exponent or 0)
     assert abs(value.middle - Fraction(expected)) <= Fraction(6, 10 ** (digits + 1))
     assert value.radius <= Fraction(forward, 10**40)
 

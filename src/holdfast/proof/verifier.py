@@ -1234,7 +1234,8 @@ def check_liabilities(bundle: dict[str, Any], trust: Trust, checkpoint: Checkpoi
     commands = Commands(read_frames(frames, checkpoint, "frames"))
     state = read_state(content, commands, trust, "state")
     whole(number, "claim.account", state.counts["accounts"] - 1, 4)
-    said = commands.at(published, "publish-liabilities", "publication").command
+    place = commands.at(published, "publish-liabilities", "publication")
+    said = place.command
     count, owed, missing = (whole(said.get(name), f"publication.{name}", U64) for name in ("count", "owed", "missing"))
     is_of_state = said.get("position") == state.position
     require(is_of_state, "publication", f"is about another state than that after frame {state.position}")
@@ -1269,8 +1270,9 @@ def check_liabilities(bundle: dict[str, Any], trust: Trust, checkpoint: Checkpoi
     time, price_id, _ = state.words("market", 0, 3)
     told.append(f"state after frame {state.position}: its root has the votes of {state.told}")
     told.append(f"account {number} at logical time {time} ns, prices {price_id}: equity {money(margin.equity)}")
+    total = f"{owed / MILLION:,.6f} owed, {missing / MILLION:,.6f} missing"
     told.append(
-        f"it is one of {count} in the published total: {owed / MILLION:,.6f} owed, {missing / MILLION:,.6f} missing"
+        f"it is one of {count} in the total published in frame {place.position}, record {place.record}: {total}"
     )
     state.all_used()
     commands.all_used("frames")

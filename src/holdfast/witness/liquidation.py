@@ -24,6 +24,8 @@ from holdfast.witness.state import (
 TAKEOVER_DIVISOR = 4.0
 LEVERAGE_MINIMUM = 1e-9
 """Below this, leverage ranks nobody any lower, so that a position worth nothing has a rank too."""
+NOISE = 1e-4
+"""Of a ledger unit, taken off before rounding up (LIQ-10)."""
 SHARES = 10**12
 """The fraction of LIQ-12 is a whole number of these parts, rounded up."""
 
@@ -90,11 +92,9 @@ def _take_over(state: State, account: int, margin: One) -> None:
         return
     missing = max(0.0, -margin.equity)
     total = sum(abs(value) for value in margin.values.values())
-    held = sorted(margin.values)
-    ranked = [_candidates(state, state.items[number], state.ledger.get(account, number)[0]) for number in held]
-    for number, candidates in zip(held, ranked, strict=True):
+    for number in sorted(margin.values):
         share = missing * (abs(margin.values[number]) / total) if total else 0.0
-        _deleverage(state, account, state.items[number], margin.values[number], share, candidates)
+        _deleverage(state, account, state.items[number], margin.values[number], share)
     _move_all(state, account)
     _share(state)
 
@@ -133,16 +133,17 @@ def _move_all(state: State, account: int) -> None:
             state.ledger.post(INSURANCE, number, amount)
 
 
-def _deleverage(
-    state: State, account: int, item: Item, value: float, share: float, candidates: list[Candidate]
-) -> None:
-    """Close a position against the other side for its value and its share of what is missing (LIQ-10, LIQ-11)."""
+def _deleverage(state: State, account: int, item: Item, value: float, share: float) -> None:
+    """Close a position against the other side for its value and its share of what is missing (LIQ-10, LIQ-11).
+
+    Ranks are taken when the position's turn has come.
+    """
     table = accounts.table_of(state, account)
     worth = float(table.worth[table.asset_of[table.line_of[item.number]]])
     unit = 10 ** state.items[item.settlement].decimals
     lots = state.ledger.get(account, item.number)[0]
-    price = math.ceil(value / worth * unit + share / worth * unit)
-    for candidate in candidates:
+    price = math.ceil(value / worth * unit + share / worth * unit - NOISE)
+    for candidate in _candidates(state, item, lots):
         part = min(abs(lots), abs(candidate.lots)) * (1 if lots > 0 else -1)
         received = whole.half_even(price * abs(part), abs(lots))
         if _close_against(state, account, candidate.account, item, part, received):

@@ -33,6 +33,8 @@ from holdfast.margin.table import LineField
 
 MICRO = 1_000_000
 """Values in the numeraire are counted in millionths here."""
+UNIT_NOISE = 1e-4
+"""Of a ledger unit: what doubles may be off by where the exact amount is whole."""
 
 
 class Takeover(NamedTuple):
@@ -76,12 +78,12 @@ def _equity(machine: Machine, account: int) -> float:
 
 
 def _rows(machine: Machine, account: int) -> list[tuple[int, int, int]]:
-    """(item, amount, cost) of each row of an account."""
+    """(item, amount, cost) of each row of an account, in ascending order of items."""
     state = machine.state
     start, count = (int(v) for v in state.accounts[account, [Account.START, Account.COUNT]])
     amounts = state.ledger[start : start + count].tolist()
     items = state.row_item[start : start + count].tolist()
-    return [(item, amount, cost) for item, (amount, cost) in zip(items, amounts, strict=True)]
+    return sorted((item, amount, cost) for item, (amount, cost) in zip(items, amounts, strict=True))
 
 
 def _enter_side(machine: Machine, account: int, item: int, lots: int, cost: int) -> None:
@@ -138,7 +140,8 @@ def _parts(machine: Machine, account: int) -> list[_Part]:
         price = _value(machine, account, settlement, int(state.items[settlement, Item.DIVISOR]), LineField.TODAY)
         units = int(state.items[settlement, Item.DIVISOR])
         worth = _value(machine, account, item, lots, LineField.IN_ASSET) + share / price
-        parts.append(_Part(item, lots, int(np.ceil(worth * units))))
+        # What is whole by construction must not become one more by the noise of doubles.
+        parts.append(_Part(item, lots, int(np.ceil(worth * units - UNIT_NOISE))))
     return parts
 
 

@@ -37,6 +37,7 @@ from holdfast.replica.node import payments, reads
 from holdfast.replica.node.commands_of import VOTE_TAG
 from holdfast.replica.node.comparison import Comparison
 from holdfast.replica.node.entrance import Entrance
+from holdfast.replica.node.examination import Examination
 from holdfast.replica.node.histories import Histories
 from holdfast.replica.node.named import NamedBatch, named_batch, openings, told_of
 from holdfast.replica.node.outbox import Message, Outbox, Resolved
@@ -132,6 +133,7 @@ class Node:
         names: AccountNames,
         comparison: Comparison | None = None,
         tree: FrameTree | None = None,
+        examination: Examination | None = None,
     ) -> None:
         """A node whose fold has a part of the log; it takes part in the cluster from the first `turn` on.
 
@@ -142,8 +144,9 @@ class Node:
             names: Of accounts.
             comparison: With its second engine; None where it has none.
             tree: Of the frames folded so far, where it is to cosign it.
+            examination: By its exact engine; None where it has none.
         """
-        self.comparison, self._tree = comparison, tree
+        self.comparison, self.examination, self._tree = comparison, examination, tree
         self.identity, self._settings = identity, settings
         self.fold, self.names = fold, names
         self.book = Directory(fold, names)
@@ -174,6 +177,8 @@ class Node:
         named = self.names.learn(frame, applied)
         if self.comparison is not None:
             self.comparison.folded(self.fold, frame, applied, named, now)
+        if self.examination is not None:
+            self.examination.folded(self.fold, applied)
         # What was in the log when this node sent a frame stands before that frame. Frames of others say nothing about
         # when they were written: after a stop or a frozen link a node folds old ones as fast as it can.
         self.heard_at = max(self.heard_at, self._sent.pop(message_id, self.heard_at))
@@ -237,8 +242,7 @@ class Node:
                 self._speaker = self._found_speaker()
             if self._speaker is not None:
                 self._speaker.speak(self.fold, self._outbox, now, clock)
-                if self.comparison is not None:
-                    self._report(self.comparison)
+                self._report()
         if self.comparison is not None:
             self.comparison.look(self.fold, now)
         waiting, self._waiting = self._waiting, deque()
@@ -339,6 +343,8 @@ class Node:
         out = list(reads.degraded(self.fold, self._without_second()))
         if self.halted:
             out.append(f"replica {self.identity.name} does not acknowledge: {self.halted}")
+        if self.examination is not None and self.examination.problems:
+            out.append(f"the exact engine of {self.identity.name} objects: {self.examination.problems[-1]}")
         if self.suspended:
             out.append(f"replica {self.identity.name} is suspended: its state roots are wrong")
         return tuple(out)
@@ -347,12 +353,17 @@ class Node:
         """Why there is no second engine here, empty where none is configured; None while there is one."""
         return "" if self.comparison is None else self.comparison.absent or None
 
-    def _report(self, comparison: Comparison) -> None:
+    def _report(self) -> None:
         """Say which accounts' engines differ."""
-        if self._speaker is not None and self._outbox is not None and self._speaker.may_report:
-            report = comparison.report(self.fold, self._speaker.number, self._parts)
-            if report is not None:
-                self._speaker.report(self._outbox, report)
+        if self._speaker is None or self._outbox is None or not self._speaker.may_report:
+            return
+        report = None
+        if self.comparison is not None:
+            report = self.comparison.report(self.fold, self._speaker.number, self._parts)
+        if report is None and self.examination is not None:
+            report = self.examination.report(self.fold, self._speaker.number)
+        if report is not None:
+            self._speaker.report(self._outbox, report)
 
     def _parts(self, account: int) -> dict[str, tuple[float, float]]:
         return reads.components(self.fold, self.book, account)

@@ -52,14 +52,15 @@ from holdfast.replica.errors import EngineError, SuspendedError
 from holdfast.replica.gateway import FIRST_GATEWAY, Gateway
 from holdfast.replica.node import joining
 from holdfast.replica.node.comparison import Comparison
+from holdfast.replica.node.examination import Examination
 from holdfast.replica.node.joining import Candidate
 from holdfast.replica.node.node import Identity, Node, Settings, SnapshotDue
 from holdfast.replica.node.outbox import EvictedError, Message
 from holdfast.replica.node.payments import Effect
 from holdfast.replica.node.store import SnapshotStore
 from holdfast.replica.warming import warm
-from holdfast.replica.witnessing.link import WitnessLink
-from holdfast.replica.witnessing.messages import Answer, Begin, array_of
+from holdfast.replica.witnessing.link import EngineLink
+from holdfast.replica.witnessing.messages import Begin, array_of, from_child, from_third
 
 PUBLISH_S = 3.0
 """How long the broker's answer to a message is awaited before its fate counts as unknown."""
@@ -70,8 +71,13 @@ PAUSE_S = 0.1
 _NUMBER_OF_NO_FRAME = (1 << 64) - 1
 FORCE_INTERVAL_S = 1.0
 """Between two moments at which the copy is forced to the storage."""
-WITNESS_PAUSE_S = 5.0
-"""Before another second engine begins in the place of one that ended."""
+OTHER_PAUSE_S = 5.0
+"""Before another second or exact engine begins in the place of one that ended."""
+PROGRAMS = {
+    "second": ("holdfast.replica.witnessing.child", from_child),
+    "exact": ("holdfast.replica.witnessing.third", from_third),
+}
+"""By engine: the module of its process, and the decoder of what it says."""
 DRAIN_S = 5.0
 """How long an orderly end waits for what is under way."""
 COMMIT_FRAMES_MAXIMUM = 64
@@ -121,8 +127,7 @@ class NodeProcess:
         self._store: SnapshotStore
         self._opening: supervision.Opening
         self._follower: Follower
-        self._comparison: Comparison | None = None
-        self._witness: WitnessLink | None = None
+        self._others: dict[str, tuple[EngineLink, Comparison | Examination]] = {}
 
     async def run(self) -> int:
         """From the start to the orderly end."""
@@ -193,10 +198,10 @@ class NodeProcess:
             say(self._name, f"snapshot passed over: {line}")
         settings = Settings(self._configuration.tick_interval_ms / 1_000, self._configuration.snapshot_interval_s)
         identity = Identity(self._name, self._configuration.region, key, secrets.token_hex(8))
-        self._comparison = Comparison() if self._configuration.witness else None
+        others = (Comparison(), Examination()) if self._configuration.witness else (None, None)
         at = begun.fold.position, begun.fold.chain
         tree = await loop.run_in_executor(None, joining.tree_of, self._copy, folder, *at)
-        self._node = Node(identity, settings, begun.fold, begun.names, self._comparison, tree)
+        self._node = Node(identity, settings, begun.fold, begun.names, others[0], tree, others[1])
         first = begun.fold.position
         for data in await loop.run_in_executor(None, self._read_quarantines, first):
             begun.fold.learn_quarantine(data)
@@ -288,8 +293,9 @@ class NodeProcess:
     async def _serve(self) -> None:
         """Take part until told to end."""
         subscriptions = await self._subscribe()
-        if self._comparison is not None:
-            await self._start_witness(self._comparison)
+        for name, view in (("second", self._node.comparison), ("exact", self._node.examination)):
+            if view is not None:
+                await self._start_other(name, view)
         say(self._name, "serves")
         await self._run_turns(self._ending.is_set)
         say(self._name, "ends: takes no more requests")
@@ -300,31 +306,32 @@ class NodeProcess:
         await self._run_turns(lambda: self._node.is_idle or time.monotonic() > deadline)
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._link.flush()
-        if self._witness is not None:
-            await self._witness.close()
+        for link, _ in list(self._others.values()):
+            await link.close()
         self._opening.done()
 
-    async def _start_witness(self, comparison: Comparison) -> None:
-        """Start a second engine from the state as it is now; what is folded meanwhile waits in its pipe."""
-        begin = _beginning(self._configuration, self._node)
-        comparison.started()
+    async def _start_other(self, name: str, view: Comparison | Examination) -> None:
+        """Start another engine from the state as it is now; what is folded meanwhile waits in its pipe."""
+        first = (_beginning(self._configuration, self._node),) if isinstance(view, Comparison) else ()
+        view.started()
 
         def ended(why: str) -> None:
-            comparison.ended(why)
-            self._witness = None
-            say(self._name, f"the second engine ended: {why}; another begins in {WITNESS_PAUSE_S:g} s")
-            asyncio.get_running_loop().call_later(WITNESS_PAUSE_S, again)
+            view.ended(why)
+            self._others.pop(name, None)
+            say(self._name, f"the {name} engine ended: {why}; another begins in {OTHER_PAUSE_S:g} s")
+            asyncio.get_running_loop().call_later(OTHER_PAUSE_S, again)
 
         def again() -> None:
             if not self._ending.is_set() and self._failure is None:
-                self._spawn(self._start_witness(comparison))
+                self._spawn(self._start_other(name, view))
 
-        def answered(answer: Answer) -> None:
-            comparison.answered(answer)
+        def answered(answer: Any) -> None:
+            view.answered(answer)
             self._came.set()
 
-        self._witness = WitnessLink(answered=answered, ended=ended)
-        await self._witness.start(begin)
+        link = EngineLink(*PROGRAMS[name], answered=answered, ended=ended)
+        self._others[name] = link, view
+        await link.start(*first)
 
     async def _run_turns(self, over: Callable[[], bool]) -> None:
         while not over():
@@ -372,8 +379,8 @@ class NodeProcess:
             self._spawn(self._effect(effect))
         for due in self._node.snapshots():
             self._spawn(self._keep(due))
-        if self._comparison is not None and self._witness is not None:
-            self._witness.send(self._comparison.messages())
+        for link, view in self._others.values():
+            link.send(view.messages())
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -479,6 +486,7 @@ class NodeProcess:
             "suspended": self._node.suspended,
             "degraded": list(self._node.degraded()),
             "witness": self._witness_status(),
+            "exact": self._exact_status(),
             "checkpoint": None if checkpoint is None else checkpoint.position,
             "root": None if checkpoint is None else checkpoint.root.hex(),
             "logic": fold.machine.registry.logic,
@@ -489,12 +497,23 @@ class NodeProcess:
 
     def _witness_status(self) -> dict[str, Any] | None:
         """Of the second engine; None where none is configured."""
-        seen = self._comparison
+        seen = self._node.comparison
         if seen is None:
             return None
-        process = None if self._witness is None else self._witness.pid
         found = {"compared": seen.compared, "differing": seen.differing, "contradicted": list(seen.contradicted)}
-        return {"absent": seen.absent, "pid": process, **found}
+        return {"absent": seen.absent, "pid": self._pid_of("second"), **found}
+
+    def _exact_status(self) -> dict[str, Any] | None:
+        """Of the exact engine; None where none is configured."""
+        seen = self._node.examination
+        if seen is None:
+            return None
+        found = {"accounts": seen.accounts, "values": seen.values, "ulps": seen.ulps, "seconds": seen.seconds}
+        return {"absent": seen.absent, "pid": self._pid_of("exact"), **found, "problems": list(seen.problems)}
+
+    def _pid_of(self, name: str) -> int | None:
+        found = self._others.get(name)
+        return None if found is None else found[0].pid
 
 
 def _beginning(configuration: Configuration, node: Node) -> Begin:

@@ -1,45 +1,57 @@
-"""The node's end of the pipe to its second engine's process: starting, feeding and ending it.
+"""The node's end of the pipe to the process of another engine: starting, feeding and ending it.
 
-A second engine that falls too far behind, breaks or dies is ended, and another begins from the state as it is then.
-What may not live here: what its answers mean (`node.comparison`).
+An engine that falls too far behind, breaks or dies is ended, and another begins in its place. What may not live here:
+what its answers mean (`node.comparison`, `node.examination`).
 """
 
 import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
-from holdfast.replica.witnessing.messages import LENGTH_SIZE, Answer, Begin, Broken, ToChild, encoded, from_child
+import msgspec
+
+from holdfast.replica.witnessing.messages import LENGTH_SIZE, Broken, Message, encoded
 
 BACKLOG_MAXIMUM: Final = 128 << 20
-"""Bytes that may wait for the second engine."""
+"""Bytes that may wait for the other engine."""
 END_S: Final = 3.0
 
 
-class WitnessLink:
-    """One process of a second engine, from its start to its end."""
+class EngineLink:
+    """One process of another engine, from its start to its end."""
 
-    def __init__(self, *, answered: Callable[[Answer], None], ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        program: str,
+        decoder: msgspec.msgpack.Decoder[Any],
+        *,
+        answered: Callable[[Any], None],
+        ended: Callable[[str], None],
+    ) -> None:
         """Prepare.
 
         Args:
+            program: Name of the module to run.
+            decoder: Of what it says.
             answered: Told each answer, in the loop.
             ended: Told once why it ended, unless `close` ended it.
         """
+        self._program, self._decoder = program, decoder
         self._answered, self._ended = answered, ended
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._waiting: list[bytes] = []
         self._problem = ""
 
-    async def start(self, begin: Begin) -> None:
-        """Start the process; what is sent meanwhile waits."""
-        self._waiting.insert(0, encoded(begin))
+    async def start(self, *first: Message) -> None:
+        """Start the process; what is sent meanwhile waits behind its first messages."""
+        self._waiting[:0] = [encoded(message) for message in first]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "holdfast.replica.witnessing.child",
+            self._program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
@@ -53,7 +65,7 @@ class WitnessLink:
         """Of the process; None before it started."""
         return None if self._process is None else self._process.pid
 
-    def send(self, messages: Iterable[ToChild]) -> None:
+    def send(self, messages: Iterable[Message]) -> None:
         """Send messages, in order."""
         data = [encoded(message) for message in messages]
         if self._process is None:
@@ -98,7 +110,7 @@ class WitnessLink:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while stream is not None:
                 length = int.from_bytes(await stream.readexactly(LENGTH_SIZE), "little")
-                message = from_child.decode(await stream.readexactly(length))
+                message = self._decoder.decode(await stream.readexactly(length))
                 if isinstance(message, Broken):
                     self._problem = message.problem
                     break

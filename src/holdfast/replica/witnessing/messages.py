@@ -1,4 +1,4 @@
-"""What a node and the process of its second engine say to each other: MessagePack behind a length of 4 bytes.
+"""What a node and the processes of its other engines say to each other: MessagePack behind a length of 4 bytes.
 
 The pipe keeps its order, so a question is answered at exactly the position after the last frame sent before it. What
 may not live here: meaning. Both ends are of one program, so this form has no version.
@@ -94,14 +94,83 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
+class Holding(msgspec.Struct, frozen=True):
+    """An account for the exact engine: model, amount and cost by item, orders as item, lots and limit in steps."""
+
+    account: int
+    model: str
+    holdings: dict[str, tuple[int, int]]
+    orders: list[tuple[str, int, int]]
+
+
+class Examine(msgspec.Struct, frozen=True, tag=True):
+    """A question for the exact engine, with all that it needs (`witness.exact.Inputs`).
+
+    Attributes:
+        ticket: Comes back with the answer.
+        time: Of the tables, ns.
+        assets: Name and decimals.
+        contracts: Number, name, lot and price decimals.
+        models: Parameters by name.
+        models_digest: SHA-256 of them.
+        frozen: Frozen prices by item.
+        accounts: To work out.
+        certified: The model whose table is to be certified; empty for none.
+        values: Of that table, by line: today, the scenarios, the basis contingency.
+    """
+
+    ticket: int
+    time: int
+    assets: list[tuple[str, int]]
+    contracts: list[tuple[int, str, str, int]]
+    models: dict[str, dict[str, Any]]
+    models_digest: bytes
+    frozen: dict[str, int]
+    accounts: list[Holding]
+    certified: str
+    values: dict[str, Array]
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Between what an account's figures lie, numeraire: equity, initial margin with open orders, maintenance margin."""
+
+    account: int
+    equity: tuple[float, float]
+    initial: tuple[float, float]
+    maintenance: tuple[float, float]
+
+
+class Examined(msgspec.Struct, frozen=True, tag=True):
+    """The exact engine's answer.
+
+    Attributes:
+        ticket: Of the question.
+        accounts: Those that could be worked out.
+        values: Values of the table that were compared.
+        ulps: The largest distance among them, in spacings of doubles.
+        problems: What did not fit, in words.
+        seconds: That it took.
+    """
+
+    ticket: int
+    accounts: tuple[Bounds, ...]
+    values: int
+    ulps: float
+    problems: tuple[str, ...]
+    seconds: float
+
+
 ToChild: TypeAlias = Begin | Follow | Ask
 FromChild: TypeAlias = Answer | Broken
+Message: TypeAlias = ToChild | FromChild | Examine | Examined
 _ENCODER = msgspec.msgpack.Encoder()
 to_child = msgspec.msgpack.Decoder(ToChild)
 from_child = msgspec.msgpack.Decoder(FromChild)
+to_third = msgspec.msgpack.Decoder(Examine)
+from_third = msgspec.msgpack.Decoder(Examined)
 
 
-def encoded(message: ToChild | FromChild) -> bytes:
+def encoded(message: Message) -> bytes:
     """A message with its length before it."""
     content = _ENCODER.encode(message)
     return len(content).to_bytes(LENGTH_SIZE, "little") + content

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from holdfast.core.cold.settlement import cost_in_units
 from holdfast.core.fold import Applied
 from holdfast.core.machine import Machine
-from holdfast.core.state import Item
+from holdfast.core.state import FEES, Item
 from holdfast.domain.commands import (
     CancelWithdrawal,
     CastVote,
@@ -108,9 +108,11 @@ def _enter_cold(moves: Moves, content: bytes) -> None:
 
 
 def _enter_fee(moves: Moves, machine: Machine, account: int, record: Any) -> None:
-    """The fee of one side of a trade (LED-6)."""
+    """The fee of one side of a trade (LED-6), which the account of fees gets."""
     item = int(record["instrument"])
     row = machine.state.items[item]
     cost = cost_in_units(machine, item, int(record["quantity"]), int(record["price"]))
     fee = divide(abs(cost) * int(row[Item.FEE_PPM]), _MILLION, Rounding.CEILING)
     moves.fees[account, int(row[Item.SETTLEMENT])] += fee
+    if fee:
+        moves.kinds[FEES].add("fee")

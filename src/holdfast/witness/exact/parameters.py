@@ -8,7 +8,7 @@ a decimal text, a fraction, or a float, which counts as the binary number that i
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -207,6 +207,20 @@ class TailModel(Model, frozen=True, tag="tail", kw_only=True):
     maintenance_factor: Fraction = Fraction(4, 5)
     labels: tuple[str, ...] | None = ()
     provenance: str = ""
+
+
+Rule = TypeVar("Rule")
+
+
+def rule_for(rules: Mapping[str, Rule], underlying: str, field: str) -> Rule:
+    """The rule of an underlying, else that of `*`.
+
+    Raises:
+        InputError: `missing-field`, neither is there.
+    """
+    if underlying not in rules and OTHERS not in rules:
+        raise InputError("missing-field", f"parameters.{field}[{underlying}]", None, "give a rule for it or for *")
+    return rules[underlying if underlying in rules else OTHERS]
 
 
 AnyModel = StandardModel | PortfolioModel | TailModel

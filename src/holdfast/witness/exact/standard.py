@@ -4,50 +4,24 @@ What lives here: rates of perpetuals and futures, isolated requirements of optio
 may not: the charges that all models share.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
-from holdfast.domain.errors import InputError
 from holdfast.witness.exact.book import Book
 from holdfast.witness.exact.charges import Stage, held
 from holdfast.witness.exact.inputs import Contract
 from holdfast.witness.exact.intervals import NOTHING, ONE, ZERO, Interval, greatest, least, total
 from holdfast.witness.exact.market import DOLLAR
-from holdfast.witness.exact.parameters import OTHERS, FutureRates, OptionRates, StandardModel
+from holdfast.witness.exact.parameters import FutureRates, OptionRates, StandardModel, rule_for
 from holdfast.witness.exact.scan import highest
 from holdfast.witness.exact.table import Table
-
-Rule = TypeVar("Rule")
-
-
-def _rule(rules: Mapping[str, Rule], contract: Contract, field: str) -> Rule:
-    if contract.underlying not in rules and OTHERS not in rules:
-        advice = "give a rule for the underlying or for *"
-        raise InputError("missing-field", f"parameters.{field}[{contract.underlying}]", contract.name, advice)
-    return rules.get(contract.underlying, rules.get(OTHERS))  # type: ignore[return-value]
-
-
-def check_rules(table: Table) -> None:
-    """Every line has a rule and what the rule needs.
-
-    Raises:
-        InputError: `missing-field`, a rule or the open interest that it scales with.
-    """
-    if not isinstance(table.model, StandardModel):
-        return
-    for contract in table.market.contracts.values():
-        if contract.is_option:
-            _rule(table.model.options, contract, "options")
-        elif _rule(table.model.futures, contract, "futures").open_interest is not None:
-            _open_interest(table, contract)
 
 
 def future(table: Table, contract: Contract, size: Fraction, stage: Stage) -> Fraction:
     """Requirement of a perpetual or future of a size (STD-1); 0 of an option and in other models."""
     if not isinstance(table.model, StandardModel) or contract.is_option:
         return ZERO
-    rule = _rule(table.model.futures, contract, "futures")
+    rule = rule_for(table.model.futures, contract.underlying, "futures")
     if rule.notional == "mark":
         notional = mark_notional(table, contract)
     elif contract.is_inverse:
@@ -65,12 +39,7 @@ def mark_notional(table: Table, contract: Contract) -> Fraction:
 
 
 def _open_interest(table: Table, contract: Contract) -> Fraction:
-    units = table.market.inputs.open_interest.get(contract.name)
-    if units is None:
-        raise InputError(
-            "missing-field", f"open_interest[{contract.name}]", None, "state it or choose rates without it"
-        )
-    return units * mark_notional(table, contract)
+    return table.market.inputs.open_interest[contract.name] * mark_notional(table, contract)
 
 
 def future_rate(table: Table, contract: Contract, rule: FutureRates, stage: Stage) -> Fraction:
@@ -93,7 +62,9 @@ def options(table: Table, book: Book, stage: Stage) -> Interval:
         if each.is_option:
             groups.setdefault((each.underlying, each.expiry), []).append(each)
     rules = table.model.options
-    return total(_expiry(table, book, group, _rule(rules, group[0], "options"), stage) for group in groups.values())
+    return total(
+        _expiry(table, book, group, rule_for(rules, group[0].underlying, "options"), stage) for group in groups.values()
+    )
 
 
 def _expiry(table: Table, book: Book, group: Sequence[Contract], rule: OptionRates, stage: Stage) -> Interval:

@@ -10,8 +10,8 @@ from fractions import Fraction
 from holdfast.domain.errors import InputError
 from holdfast.witness.exact.inputs import Contract, Inputs
 from holdfast.witness.exact.intervals import ONE, Interval, Number
-from holdfast.witness.exact.market import Market
-from holdfast.witness.exact.parameters import AnyModel, Kind, PortfolioModel, StandardModel, model_from
+from holdfast.witness.exact.market import DOLLAR, Market
+from holdfast.witness.exact.parameters import AnyModel, Kind, PortfolioModel, StandardModel, model_from, rule_for
 from holdfast.witness.exact.shocks import Move, basis_moves, moves, option_value, static_discounts
 
 _ONE = Interval.point(ONE)
@@ -92,6 +92,7 @@ def table(inputs: Inputs, model: str) -> Table:
     if model not in inputs.models:
         raise InputError("missing-field", f"models[{model}]", None, "give the model's parameters")
     parameters, market = model_from(inputs.models[model]), Market(inputs)
+    _check_rules(market, parameters)
     lines = _lines(market, parameters)
     groups = _groups(market, parameters, lines)
     scenarios = max((len(each.v) for each in lines.values()), default=0)
@@ -101,12 +102,16 @@ def table(inputs: Inputs, model: str) -> Table:
 def scanned_with(market: Market, model: AnyModel, asset: str) -> str | None:
     """The underlying that an asset moves with, None for one that stands still.
 
-    An asset whose underlying has no frozen price stands still: nothing says how far that moves.
+    Raises:
+        InputError: `missing-price`, the underlying has no frozen price, so that nothing says how it moves.
     """
     rule = model.rule(asset)
     if isinstance(model, StandardModel) or rule is None or not rule.scanned or rule.underlying is None:
         return None
-    return rule.underlying if rule.underlying in market.assets and rule.underlying != "USD" else None
+    if rule.underlying == DOLLAR or rule.underlying not in market.assets:
+        advice = "freeze a price of the underlying, or do not scan the asset"
+        raise InputError("missing-price", f"parameters.collateral[{asset}].underlying", rule.underlying, advice)
+    return rule.underlying
 
 
 def _lines(market: Market, model: AnyModel) -> dict[str, Line]:
@@ -122,6 +127,20 @@ def _lines(market: Market, model: AnyModel) -> dict[str, Line]:
     result = [_asset_line(market, name, scanned[name], per_underlying, basis_moves(model)) for name in market.assets]
     result += [_contract_line(market, model, each, per_underlying) for each in market.contracts.values()]
     return {each.name: each for each in result}
+
+
+def _check_rules(market: Market, model: AnyModel) -> None:
+    """Every contract has a rule of the standard model, and the open interest that it scales with (STD-2)."""
+    if not isinstance(model, StandardModel):
+        return
+    stated, advice = market.inputs.open_interest, "state it, or choose rates that do not scale with it"
+    for each in market.contracts.values():
+        if each.is_option:
+            rule_for(model.options, each.underlying, "options")
+            continue
+        rule = rule_for(model.futures, each.underlying, "futures")
+        if rule.open_interest is not None and each.name not in stated:
+            raise InputError("missing-field", f"open_interest[{each.name}]", None, advice)
 
 
 def _check_inverse(market: Market, scanned: Mapping[str, str | None]) -> None:
