@@ -149,3 +149,10 @@ def test_what_is_no_part_of_a_tree_is_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+@pytest.mark.criterion("PRF-1", "PRF-20")
+@pytest.mark.parametrize(("index", "count"), [(5, 1), (1, 1), (-1, 1), (0, 0), (2, 2)])
+def test_a_place_outside_the_tree_is_refused(index, count):
+    with pytest.raises(verifier.Refused, match="is not among"):
+        verifier.check_inclusion(leaf_hash(b"x"), index, count, [], leaf_hash(b"x"), "frame")

@@ -30,8 +30,8 @@ Figures: TypeAlias = npt.NDArray[np.float64]
 _MICRO = 10**6
 _EDGES = (0, 1, -1, 5_000, -5_000, 20_000, -20_000)
 """Distances of equity from maintenance margin that are tried, ledger units of a millionth: the tolerance is 10,000."""
-_SHARES = (-0.2, -0.05, -0.01, -0.001, 0.001, 0.01, 0.05, 0.2)
-"""The same as shares of maintenance margin."""
+_SHARES = (-2.0, -0.2, -0.05, -0.01, -0.001, 0.001, 0.01, 0.05, 0.2)
+"""The same as shares of maintenance margin; -2 is an equity below zero."""
 
 
 class Scene(NamedTuple):
