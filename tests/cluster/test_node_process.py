@@ -19,9 +19,13 @@ from holdfast.log.sqlite import SqliteLog
 from holdfast.replica.folder import LOG_NAME
 
 pytest.importorskip("nats")
+from near import margin_near
+
 from holdfast.client.asynchronous import AsyncClient
 from holdfast.client.contents import cold_content
 from holdfast.client.errors import ClientError
+from holdfast.domain.messages import Found
+from holdfast.replica.witnessing.child import DEGRADED
 
 READY_S = 240.0
 
@@ -69,15 +73,29 @@ def _asset(name):
 POISONED = Programs(engine=(sys.executable, str(Path(__file__).with_name("poisoned_engine.py"))))
 
 
-@pytest.mark.criterion("NOD-13")
+@pytest.mark.criterion("NOD-13", "NOD-22")
 @pytest.mark.parametrize("cluster", [POISONED], indirect=True)
-def test_a_frame_that_kills_the_engine_is_set_aside(cluster):
+def test_a_frame_that_kills_the_engine_is_set_aside_and_margins_are_answered_meanwhile(cluster):
     folder, plan = cluster
     (site,) = plan.sites
+    answers = []
+
+    async def ask():
+        while True:
+            reply = await margin_near(Layout(folder), site.region, "alice")
+            if isinstance(reply, Found):
+                answers.append((reply.degraded, reply.content["equity"]))
+            await asyncio.sleep(0.1)
 
     async def live():
         async with operator(folder) as client:
             assert (await client.call("define_asset", name="USD")).accepted
+            await client.call("define_model", name="portfolio")
+            await client.call("open_account", name="alice")
+            await client.call("deposit", account="alice", asset="USD", amount=7)
+            while not (await client.status(site.engine))["witness"]["pid"]:
+                await asyncio.sleep(0.1)
+            asking = asyncio.create_task(ask())
             try:
                 told = await client.call("define_asset", name="POISON")
             except ClientError as error:
@@ -89,6 +107,7 @@ def test_a_frame_that_kills_the_engine_is_set_aside(cluster):
                 except ClientError:
                     await asyncio.sleep(0.5)
                 else:
+                    asking.cancel()
                     return told, after, (await client.definitions())["items"]
             return told, None, []
 
@@ -98,3 +117,5 @@ def test_a_frame_that_kills_the_engine_is_set_aside(cluster):
     assert [item["name"] for item in items] == ["USD", "BTC"]
     assert getattr(told, "reason", None) is None or told.reason.name == "QUARANTINED"
     assert len(deaths(Layout(folder).engine(site))) >= 3
+    assert {equity for _, equity in answers} == {7.0}
+    assert (DEGRADED,) in [degraded for degraded, _ in answers]

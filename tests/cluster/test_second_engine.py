@@ -17,16 +17,14 @@ from holdfast.cluster.layout import Layout
 from holdfast.cluster.plan import Programs
 from holdfast.core.fold import Fold
 from holdfast.domain import commands as c
-from holdfast.domain.messages import Found, Read, decode_reply, encode_message
+from holdfast.domain.messages import Found
 from holdfast.log.sqlite import SqliteLog
 from holdfast.replica.folder import LOG_NAME
 
 pytest.importorskip("nats")
-import nats.errors
+from near import margin_near
 
 from holdfast.client.asynchronous import AsyncClient
-from holdfast.client.configuration import read_configuration
-from holdfast.log.jetstream.connection import connect
 from holdfast.replica.witnessing.child import DEGRADED
 
 READY_S = 240.0
@@ -152,7 +150,9 @@ def test_both_engines_liquidate_and_release_and_one_outlives_the_other(venue):
             supervised = engine_process(venue.place, first)
             operations.kill(venue.folder, first.engine, signal.SIGKILL, with_supervisor=True)
             assert supervised.wait(10.0)
-            found = await venue.until(lambda: near(venue, first.region), lambda reply: isinstance(reply, Found))
+            found = await venue.until(
+                lambda: margin_near(venue.place, first.region, "weak"), lambda reply: isinstance(reply, Found)
+            )
             assert found.degraded == (DEGRADED,)
             for name in ("equity", "initial_margin", "maintenance_margin"):
                 assert found.content[name] == pytest.approx(expected[name], rel=1e-9)
@@ -160,19 +160,6 @@ def test_both_engines_liquidate_and_release_and_one_outlives_the_other(venue):
     asyncio.run(live())
     registry = venue.folded(plan.sites[1]).machine.registry
     assert (registry.withdrawals, registry.payments, registry.discrepancies) == ({}, {}, {})
-
-
-async def near(venue, region):
-    """What a margin question in a region is answered; None for nothing."""
-    access = read_configuration(venue.place.client("client")).log.access()
-    link = await connect(access, name="asking")
-    try:
-        question = encode_message(Read("margin", {"account": "weak"}))
-        return decode_reply((await link.request(f"holdfast.read.{region}", question, timeout=1.0)).data)
-    except (nats.errors.Error, TimeoutError):
-        return None
-    finally:
-        await link.close()
 
 
 @pytest.mark.criterion("NOD-20", "QRM-19", "QRM-22")

@@ -141,7 +141,7 @@ def test_a_word_for_a_withdrawal_is_taken_back():
     move_to(made, 10_000)
     cast(made, 1, (number, 0, v.Verdict.ABOVE), withdrawal=True)
     move_to(made, 9_300, 2)
-    rows = list(room._rows_of_withdrawals(made.fold, 0))
+    rows = list(room._rows_of_withdrawals(made.fold, 0, None))
     assert [(int(row[0]), int(row[1])) for row in rows] == [(number, v.Verdict.BAND)]
     assert votes_for(made.fold, 0, KEYS[0]) == [], "but several replicas say nothing without a second engine"
 
