@@ -231,6 +231,9 @@ class RandomVenue(fold_driver.Venue):
         mark = self.fold.machine.registry.marks[-1]
         rows = np.zeros(1, votes.ROW)
         rows["account"], rows["account_version"] = account, version
-        rows["verdict"] = self.random.choice((1, 1, 1, 1, int(votes.Verdict.BAND)))
+        word = self.random.choice((1, 1, 1, 1, int(votes.Verdict.BAND)))
+        rows["verdict"] = word
+        # Numbers of both engines that give the verdict.
+        rows["a_maintenance"] = rows["b_maintenance"] = 100.0 if word == votes.Verdict.BELOW else 0.0
         statement = votes.Vote(replica, 1, mark.position, mark.chain, bytes(32), mark.price_id, self.fold.time, rows)
         return votes.sign_vote(statement, KEYS[replica])

@@ -218,5 +218,7 @@ def test_a_suspended_replica_says_nothing():
 
 
 def test_rows_are_of_the_type_of_votes():
-    row = np.array([room._row(7, v.Verdict.BAND, 3, 9, 1.5, 2.5)], v.ROW)[0]
-    assert [row[name].item() for name in v.ROW.names] == [7, 3, 3, 0, 9, 1.5, 2.5, 0.0, 0.0, 0, 0]
+    found = room.Finding(9, 1, (1.5, 2.0, 2.5), (-0.0, 3.0, 3.5))
+    row = np.array([room._row(7, v.Verdict.BAND, 3, 9, found)], v.ROW)[0]
+    assert [row[name].item() for name in v.ROW.names] == [7, 3, 3, 0, 9, 1.5, 2.5, 0.0, 3.5, 0, 0]
+    assert not np.signbit(row["b_equity"])

@@ -156,3 +156,11 @@ def test_what_is_no_part_of_a_tree_is_refused():
 def test_a_place_outside_the_tree_is_refused(index, count):
     with pytest.raises(verifier.Refused, match="is not among"):
         verifier.check_inclusion(leaf_hash(b"x"), index, count, [], leaf_hash(b"x"), "frame")
+
+
+@pytest.mark.criterion("PRF-1", "PRF-20")
+def test_a_consistency_proof_without_hashes_is_refused():
+    tree = hashes_of(FRAMES)
+    for first in (3, 4):
+        with pytest.raises(verifier.Refused):
+            verifier.check_consistency(first, tree.root(first), 5, tree.root(), [], "path")

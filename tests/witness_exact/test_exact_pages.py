@@ -96,6 +96,41 @@ def test_multipliers_of_a_group(quantity, gain, expected):
         assert group_result(lines, account, group, scenario) == point(Fraction(each))
 
 
+@pytest.mark.criterion("TAB-4", "ORD-3")
+@pytest.mark.parametrize(
+    ("reach", "gain", "expected"),
+    [
+        ((0, 2), -1, (-4, -6)),
+        ((0, 2), 1, (-4, 0)),
+        ((-1, 2), -1, (-4, -6)),
+        ((-1, 0), 1, (0, -3)),
+        ((-1, 0), -1, (-2, -3)),
+    ],
+)
+def test_a_group_with_orders_takes_the_smaller_end(reach, gain, expected):
+    line = Line("x", ("BTC", 1, "option"), Number(Fraction(10)), (Number(Fraction(8)), Number(Fraction(13))))
+    one = Interval.point(Fraction(1))
+    group = Group(line.group, ("x",), one, one, (Fraction(gain),) * 2, (Fraction(1),) * 2, None)
+    lines = replace(world(scanning([1]), BTC=1), lines={"x": line})
+    account = Book({}, {"x": Interval(*map(Fraction, reach))}, {}, {}, NOTHING)
+    assert [group_result(lines, account, group, each).low for each in (0, 1)] == list(expected)
+
+
+@pytest.mark.criterion("PM-1", "PM-4")
+@pytest.mark.parametrize("amount", [10, -10])
+def test_a_twist_loses_either_way(amount):
+    option = contract(1, "BTC_USDC-24JUN22-120-C", "0.1", 2)
+    skew = {"linear_cap": "0.1", "linear_cap_per_root_year": 0, "absolute_cap": 0, "absolute_cap_per_root_year": 0}
+    skew |= {"minimum_width": "0.01", "width_scale": 0, "width_static": 0, "width_per_root_year": 0}
+    twist = {"price": 1, "volatility": "skew-linear", "weight": "0.5"}
+    found = world(scanning([twist], skew=skew), [(option, 10**6)], BTC=100, USDC=1)
+    line = found.lines[option.name]
+    change = line.v[0].value - line.v0.value
+    assert change > 0
+    scan = margin(found, {option.name: (amount, 0)}).components["scan"][0]
+    assert scan.distance(change / 2) < Fraction(1, 10**40)
+
+
 @pytest.mark.criterion("TAB-18")
 def test_inverse_contracts_need_their_coin_scanned():
     with pytest.raises(InputError, match=r"collateral\[BTC\]"):
@@ -140,6 +175,7 @@ def test_values_of_options_without_time_value(head, side, kind, price, expected)
         (1, 2.3870955573360906, 0.23709744346515016),
         (15, 1.615572206672458, 0.661435286330148),
         (30, 1.5, 0.725),
+        (30.5, 1 + 0.5 * (30 / 30.5) ** 0.13, 1 - 0.275 * (30 / 30.5) ** 0.13),
         (31, 1.4978731976725586, 0.7261697412800927),
     ],
 )
@@ -356,6 +392,19 @@ def test_par_is_the_value_of_the_strikes_currency():
     linear, inverse = contract(1, "BTC_USDC-24JUN22-2000-C", "1", 2), contract(2, "BTC-24JUN22-2000-C", "1", 2)
     found = world(standing(options={"*": OPTION_RATES}), [(linear, 1), (inverse, 1)], BTC=2_000, USDC="0.9")
     assert (par_value(found, linear), par_value(found, inverse)) == (Fraction(9, 10), 1)
+
+
+@pytest.mark.criterion("STD-8")
+def test_unpaired_calls_count_at_the_largest_par():
+    names = ("BTC_USDC-24JUN22-2000-C", "BTC-24JUN22-2000-C")
+    contracts = [contract(number, name, "1", 2) for number, name in enumerate(names)]
+    rates = {**OPTION_RATES, "maximum_loss": True, "unpaired_initial": "0.5"}
+    frozen = [(each, 600_000) for each in contracts]
+    found = world(standing(options={"*": rates}), frozen, BTC=2_000, USDC="0.9")
+    account = book(found, {name: (-1, 0) for name in names})
+    rule = found.model.options["*"]
+    bounds = [maximum_loss(found, account, contracts, rule, stage) for stage in ("initial", "maintenance")]
+    assert middle(bounds[0] - bounds[1]) == 2_000
 
 
 def charging(*charges, contracts=(), price=2_000) -> Table:

@@ -114,7 +114,12 @@ class Client:
         if self._is_closed:
             work.close()
             raise ClosedError("client", "was closed", "make another one")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Interrupted while waiting: the work must not outlive the loop.
+            raise
 
     def _start(self, post: Callable[[], Pending[T]]) -> PendingResult[T]:
         """Have the loop post something; what cannot be posted is raised here."""
