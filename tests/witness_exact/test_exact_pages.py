@@ -401,7 +401,7 @@ def test_unpaired_calls_count_at_the_largest_par():
     rates = {**OPTION_RATES, "maximum_loss": True, "unpaired_initial": "0.5"}
     frozen = [(each, 600_000) for each in contracts]
     found = world(standing(options={"*": rates}), frozen, BTC=2_000, USDC="0.9")
-    account = book(found, {name: (-1, 0) for name in names})
+    account = book(found, dict.fromkeys(names, (-1, 0)))
     rule = found.model.options["*"]
     bounds = [maximum_loss(found, account, contracts, rule, stage) for stage in ("initial", "maintenance")]
     assert middle(bounds[0] - bounds[1]) == 2_000

@@ -17,7 +17,7 @@ FRAMES_MAXIMUM = 10_000
 
 Folder = Annotated[Path, typer.Argument(help="An engine's folder, or its log file.", show_default=False)]
 Frames = Annotated[str | None, typer.Option("--frames", help="Positions to print, as 5 or 5:9 (9 left out).")]
-Account = Annotated[int | None, typer.Option("--account", help="Number of an account: its history.")]
+Account = Annotated[int | None, typer.Option("--account", min=0, help="Number of an account: its history.")]
 Snapshot = Annotated[Path | None, typer.Option("--snapshot", help="A snapshot file to describe.")]
 
 
@@ -70,7 +70,7 @@ def _folded(path: Path) -> Iterator[tuple[int, bytes, "Fold", Any]]:
     from holdfast.log.sqlite import SqliteLog
 
     fold = Fold()
-    with SqliteLog(path) as log:
+    with SqliteLog(path, writable=False) as log:
         for position, data in log.read(0):
             yield position, data, fold, fold.apply(data)
 
@@ -109,7 +109,7 @@ def _frames(path: Path, text: str) -> Iterator[str]:
     from holdfast.domain.outcomes import describe as describe_outcome
     from holdfast.log.sqlite import SqliteLog
 
-    with SqliteLog(path) as log:
+    with SqliteLog(path, writable=False) as log:
         wanted = _range(text, log.end)
     for position, data, _, applied in _folded(path):
         if position in wanted:

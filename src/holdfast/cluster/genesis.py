@@ -32,7 +32,8 @@ def is_due(place: Layout, plan: Plan) -> bool:
 def commands(plan: Plan) -> tuple[ColdCommand, ...]:
     """The rules, then the replicas in the order of their numbers."""
     replicas = (DefineReplica(site.engine, bytes.fromhex(site.public_key), site.region) for site in plan.sites)
-    return (SetRules(), *replicas)
+    # With a state root at every breach each liquidation can be proved to outsiders.
+    return (SetRules(breach_checkpoints=1), *replicas)
 
 
 async def genesis(place: Layout, plan: Plan, send: Sender | None = None) -> bool:
