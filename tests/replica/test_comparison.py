@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from nodes import KEYS, batch
 from two_engines import MAKER, USD, WEAK, TwoEngines
+from typer.testing import CliRunner
 
+from holdfast.cli.main import app
 from holdfast.core.state import Role, Status
 from holdfast.domain import commands as c
 from holdfast.domain.commands import ReportDiscrepancy, decode_cold
 from holdfast.domain.frames import RecordKind, decode_frame
 from holdfast.domain.votes import FLAG_WITHDRAWAL, FLAG_WITHOUT_B, ROW, Verdict, Vote, decode_vote, sign_vote
+from holdfast.log.sqlite import SqliteLog
 from holdfast.replica.node import comparison as module
 from holdfast.replica.node.comparison import PATIENCE_S
 
@@ -242,3 +245,16 @@ def test_a_forged_vote_counts_nothing():
         assert reply is not None
     assert world.status() is Status.BREACH_PENDING
     assert fold.machine.registry.ballots == {}
+
+
+def test_the_history_of_an_account_shows_both_engines_numbers(tmp_path):
+    world = TwoEngines().venue()
+    world.changes[2] = higher(500.0)
+    world.price(BREACH)
+    world.wait(1)
+    with SqliteLog(tmp_path / "log.sqlite") as log:
+        log.append_group([frame for frame, _ in world.log])
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path), "--account", str(WEAK)])
+    assert shown.exit_code == 0, shown.output
+    assert "by the second engine" in shown.output
+    assert "witness engine differs: equity 1,600.00 against 2,100.00" in shown.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.terminal import output, reported, while_compiling
-from holdfast.domain.errors import InputError
+from holdfast.domain.errors import HoldfastError, InputError
 
 if TYPE_CHECKING:
     from holdfast.core.fold import Fold
@@ -115,9 +115,30 @@ def _frames(path: Path, text: str) -> Iterator[str]:
         if position in wanted:
             frame = decode_frame(data)
             yield f"position {position}: " + describe_frame(frame, records_maximum=len(frame.records))
-            yield from (f"    [{i}] {describe_outcome(one)}" for i, one in enumerate(applied.outcomes))
+            for index, outcome in enumerate(applied.outcomes):
+                said = _said(frame, index)
+                yield (
+                    f"    [{index}] {said} → {describe_outcome(outcome)}"
+                    if said
+                    else (f"    [{index}] {describe_outcome(outcome)}")
+                )
         if position >= wanted.stop - 1:
             return
+
+
+def _said(frame: Any, index: int) -> str:
+    """What a cold command of a frame says; empty for a hot one, and where it cannot be read."""
+    from holdfast.domain.commands import CastVote, decode_cold
+    from holdfast.domain.frames import RecordKind
+    from holdfast.domain.votes import decode_vote, describe
+
+    if frame.records[index]["kind"] != RecordKind.COLD:
+        return ""
+    try:
+        command = decode_cold(frame.cold(index))
+        return describe(decode_vote(command.vote)) if isinstance(command, CastVote) else str(command)
+    except HoldfastError:
+        return ""
 
 
 def _history(path: Path, account: int) -> Iterator[str]:
@@ -165,6 +186,7 @@ def _mentions(frame: Any, applied: Any, account: int) -> Iterator[str]:
                 yield from _in_detail(detail, account, type(command).__name__)
             else:
                 yield from _in_vote(command, account)
+                yield from _in_report(command, account)
         elif record["kind"] != RecordKind.QUOTE and account in (int(record["account"]), int(record["other"])):
             fields = ("account", "other", "instrument", "quantity", "price")
             text = " ".join(f"{name} {int(record[name])}" for name in fields)
@@ -182,11 +204,29 @@ def _in_vote(command: object, account: int) -> Iterator[str]:
     for row in vote.rows:
         if int(row["account"]) == account and not int(row["flags"]) & FLAG_WITHDRAWAL:
             verdict = Verdict(int(row["verdict"])).name
-            second = " (no second engine)" if int(row["flags"]) & FLAG_WITHOUT_B else ""
+            second = f"; by the second engine {row['b_equity']:,.2f} and {row['b_maintenance']:,.2f}"
             yield (
                 f"replica {vote.replica} votes {verdict} at price id {vote.price_id}: equity {row['a_equity']:,.2f} "
-                f"maintenance {row['a_maintenance']:,.2f}{second}"
+                f"maintenance {row['a_maintenance']:,.2f}"
+                + (" (no second engine)" if int(row["flags"]) & FLAG_WITHOUT_B else second)
             )
+
+
+def _in_report(command: object, account: int) -> Iterator[str]:
+    """What two engines found of an account on which they differ: the figures, then each component that differs."""
+    from holdfast.domain.commands import ReportDiscrepancy
+
+    if not isinstance(command, ReportDiscrepancy):
+        return
+    for row in command.accounts:
+        if row.account == account:
+            figures = zip(("equity", "initial", "maintenance"), row.first, row.second, strict=True)
+            told = ", ".join(f"{name} {first:,.2f} against {second:,.2f}" for name, first, second in figures)
+            yield f"replica {command.replica} at price id {command.price_id}: {command.engine} engine differs: {told}"
+            for name, first in row.first_parts.items():
+                second = row.second_parts.get(name, (0.0, 0.0))
+                if first != second:
+                    yield f"    {name}: {first[0]:,.6f} / {first[1]:,.6f} against {second[0]:,.6f} / {second[1]:,.6f}"
 
 
 def _in_detail(detail: dict[str, Any], account: int, command: str) -> Iterator[str]:
