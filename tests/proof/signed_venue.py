@@ -26,7 +26,8 @@ from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.memory import MemoryLog
 from holdfast.proof.frame_tree import FrameTree
-from holdfast.replica.decisions import cosignatures, follow_frame, root_votes
+from holdfast.replica.decisions import cosignatures, root_votes
+from holdfast.replica.frame_trees import follow_frame
 from holdfast.validate.proofs.bundles import Prover
 from holdfast.validate.proofs.evidence import heads
 from holdfast.validate.proofs.history import read_history

@@ -25,7 +25,6 @@ from holdfast.domain.commands import CastVote, ColdCommand, Cosign, Liquidate, S
 from holdfast.domain.frames import HASH_LENGTH
 from holdfast.domain.outcomes import place_of
 from holdfast.domain.signatures import sign
-from holdfast.domain.units import NANOSECONDS_PER_SECOND
 from holdfast.domain.votes import FLAG_WITHDRAWAL, FLAG_WITHOUT_B, ROW, ROWS_MAXIMUM, Verdict, Vote, sign_vote
 from holdfast.proof.checkpoint import cosigned_message, origin_of
 from holdfast.proof.frame_tree import FrameTree
@@ -232,15 +231,6 @@ def root_votes(fold: Fold, replica: int, key: bytes) -> list[CastVote]:
     ]
 
 
-def follow_frame(tree: FrameTree, fold: Fold, frame: bytes) -> None:
-    """Add the frame that was folded last to the tree of frames, and remember the root where a checkpoint was taken."""
-    tree.append(frame)
-    if not tree.log and fold.machine.registry.replicas:
-        tree.log = fold.chain
-    if fold.checkpoints and fold.checkpoints[-1].position == fold.position - 1:
-        tree.keep(fold.time // NANOSECONDS_PER_SECOND)
-
-
 def cosignatures(fold: Fold, replica: int, key: bytes, tree: FrameTree) -> list[Cosign]:
     """A cosignature of the newest checkpoint that this process has a tree of and whose root the log has its word on.
 
@@ -251,7 +241,7 @@ def cosignatures(fold: Fold, replica: int, key: bytes, tree: FrameTree) -> list[
         fold: The state.
         replica: Number of the replica.
         key: Its Ed25519 key, 32 bytes.
-        tree: Of the frames that were folded (`follow_frame`).
+        tree: Of the frames that were folded (`frame_trees.follow_frame`).
     """
     if is_suspended(fold, replica):
         return []

@@ -33,11 +33,11 @@ from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import public_key_of
 from holdfast.log.errors import FullError, LockedError, LogError, ReadOnlyError
 from holdfast.log.protocol import GROUP_FRAMES_MAXIMUM, GroupLog
-from holdfast.proof.frame_tree import FrameTree
 from holdfast.replica import folder as files
 from holdfast.replica import supervision
-from holdfast.replica.decisions import cosignatures, decisions, follow_frame, is_suspended, root_votes
+from holdfast.replica.decisions import cosignatures, decisions, is_suspended, root_votes
 from holdfast.replica.errors import ReplayError, ShortLogError, StoppedError
+from holdfast.replica.frame_trees import follow_frame, tree_of
 from holdfast.replica.gateway import FIRST_GATEWAY, ClientSession, Gateway, Request
 from holdfast.replica.names import AccountNames
 from holdfast.replica.warming import warm
@@ -121,7 +121,7 @@ class EmbeddedEngine:
         self._key = files.key_of(folder)
         self._public_key = public_key_of(self._key)
         self._fold, self.names, snapshot, passed_over = self._loaded(watch)
-        self._tree = self._loaded_tree(snapshot)
+        self._tree = tree_of(self.log, self._folder, self._fold.position, self._fold.chain)
         first = self._fold.position
         self._replay()
         self._tree.forget(self._tree.size)  # Those of an earlier process are said, or the next one covers them.
@@ -421,22 +421,6 @@ class EmbeddedEngine:
                 continue
             return fold, names, last, passed_over
         return Fold(watch), AccountNames(), None, passed_over
-
-    def _loaded_tree(self, last: int | None) -> FrameTree:
-        """The tree of the frames up to a snapshot: what was kept beside it, else made anew from the log."""
-        if last is None:
-            return FrameTree()
-        if self._folder is not None:
-            with contextlib.suppress(OSError, InputError):
-                return FrameTree.decode(files.tree_path(self._folder, last).read_bytes(), last + 1, self._fold.chain)
-        tree, beginning = FrameTree(), Fold()
-        for _, frame in self.log.read(0, last + 1):
-            if tree.log:
-                tree.append(frame)
-            else:
-                beginning.apply(frame)
-                follow_frame(tree, beginning, frame)
-        return tree
 
     def _check_length(self, path: Path, last: int) -> None:
         end = self.log.end

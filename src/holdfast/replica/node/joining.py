@@ -16,12 +16,10 @@ from typing import NamedTuple
 from holdfast.core.fold import Fold
 from holdfast.core.snapshot import fold_from
 from holdfast.domain.commands import CastVote, QuarantineCommand, decode_cold
-from holdfast.domain.errors import HoldfastError, InputError
+from holdfast.domain.errors import HoldfastError
 from holdfast.domain.votes import Vote, decode_vote, verify_vote
 from holdfast.log.protocol import Log
-from holdfast.proof.frame_tree import FrameTree
-from holdfast.replica.decisions import follow_frame
-from holdfast.replica.folder import NAMES_SUFFIX, SnapshotFiles, tree_path
+from holdfast.replica.folder import NAMES_SUFFIX, SnapshotFiles
 from holdfast.replica.names import AccountNames
 from holdfast.replica.node.commands_of import QUARANTINE_TAG, VOTE_TAG, cold_commands
 
@@ -80,27 +78,6 @@ def begin(copy: Log, candidates: Iterator[Candidate], keys: Sequence[bytes]) -> 
             problem = str(error)
         passed_over.append(f"{candidate.source}: {problem}")
     return Begun(Fold(), AccountNames(), "", tuple(passed_over))
-
-
-def tree_of(copy: Log, folder: Path, end: int, chain: bytes) -> FrameTree:
-    """The tree of the frames before `end`: as it was kept beside a snapshot, else made from the copy.
-
-    Args:
-        copy: The frames.
-        folder: Of the engine.
-        end: Position after the last frame of the tree.
-        chain: H there.
-    """
-    with contextlib.suppress(OSError, InputError):
-        return FrameTree.decode(tree_path(folder, end - 1).read_bytes(), end, chain)
-    tree, beginning = FrameTree(), Fold()
-    for _, frame in copy.read(0, end):
-        if tree.log:
-            tree.append(frame)
-        else:
-            beginning.apply(frame)
-            follow_frame(tree, beginning, frame)
-    return tree
 
 
 def problem_of(copy: Log, position: int, chain: bytes, root: bytes, keys: Sequence[bytes]) -> str:

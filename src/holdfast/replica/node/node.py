@@ -29,8 +29,8 @@ from holdfast.domain.outcomes import place_of
 from holdfast.domain.signatures import public_key_of
 from holdfast.domain.snapshots import PartContent, SnapshotHeader
 from holdfast.proof.frame_tree import FrameTree
-from holdfast.replica.decisions import follow_frame
 from holdfast.replica.directory import Directory
+from holdfast.replica.frame_trees import follow_frame
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET
 from holdfast.replica.names import AccountNames
 from holdfast.replica.node import payments, reads

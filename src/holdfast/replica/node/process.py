@@ -49,6 +49,7 @@ from holdfast.replica import folder as files
 from holdfast.replica import supervision
 from holdfast.replica.configuration import Configuration, encode_configuration
 from holdfast.replica.errors import EngineError, SuspendedError
+from holdfast.replica.frame_trees import tree_of
 from holdfast.replica.gateway import FIRST_GATEWAY, Gateway
 from holdfast.replica.node import joining
 from holdfast.replica.node.comparison import Comparison
@@ -200,7 +201,7 @@ class NodeProcess:
         identity = Identity(self._name, self._configuration.region, key, secrets.token_hex(8))
         others = (Comparison(), Examination()) if self._configuration.witness else (None, None)
         at = begun.fold.position, begun.fold.chain
-        tree = await loop.run_in_executor(None, joining.tree_of, self._copy, folder, *at)
+        tree = await loop.run_in_executor(None, tree_of, self._copy, folder, *at)
         self._node = Node(identity, settings, begun.fold, begun.names, others[0], tree, others[1])
         first = begun.fold.position
         for data in await loop.run_in_executor(None, self._read_quarantines, first):
