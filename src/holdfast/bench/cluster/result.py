@@ -1,6 +1,9 @@
 """What the benchmark of the cluster says."""
 
+from collections.abc import Sequence
+
 import msgspec
+import numpy as np
 
 from holdfast.bench.result import Target
 
@@ -19,6 +22,12 @@ class Spread(msgspec.Struct, frozen=True):
     p99: float
     max: float
     count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The quantiles of values; of none, NaN."""
+    p50, p99 = np.percentile(values, [50, 99], method="higher") if values else (float("nan"), float("nan"))
+    return Spread(float(p50), float(p99), max(values, default=float("nan")), len(values))
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -44,6 +53,7 @@ class ClusterResult(msgspec.Struct, frozen=True):
         order_ms: Single orders at `orders_per_second`: from sending to the acknowledgement.
         orders_per_second: Sent, by all clients together.
         append_ms: The log alone: one small frame, from publishing to the acknowledgement of its majority.
+        order_ms_by_delay: Single orders, one after the other, by the delay between regions, one way, in milliseconds.
         gap_s: By fault.
         acknowledged_lost: Commands that a client was told of and the log does not have that way.
         applied_twice: Commands that took effect more than once.
@@ -61,6 +71,7 @@ class ClusterResult(msgspec.Struct, frozen=True):
     order_ms: Spread
     orders_per_second: float
     append_ms: Spread
+    order_ms_by_delay: dict[str, Spread]
     gap_s: dict[str, Gap]
     acknowledged_lost: int
     applied_twice: int
@@ -81,6 +92,8 @@ def render(result: ClusterResult) -> list[tuple[str, str]]:
         ("one small frame, the log alone", _text(result.append_ms, "ms")),
         ("frames meanwhile", f"{result.frames_per_second:,.0f} /s"),
     ]
+    for delay, order in result.order_ms_by_delay.items():
+        rows.append((f"order, {delay} ms between regions", _text(order, "ms")))
     for fault, gap in result.gap_s.items():
         rows.append((f"{fault}: its clients wait", _text(gap.hit, "s")))
         rows.append((f"{fault}: others wait", _text(gap.others, "s")))

@@ -11,8 +11,9 @@ import numpy as np
 
 from holdfast.bench.cluster import faults
 from holdfast.bench.cluster.audit import audit
+from holdfast.bench.cluster.delays import order_ms_by_delay
 from holdfast.bench.cluster.load import Trader, batches, orders, steady, trade
-from holdfast.bench.cluster.result import ClusterResult, Gap, Spread
+from holdfast.bench.cluster.result import ClusterResult, Gap, Spread, spread
 from holdfast.bench.cluster.stage import Stage, staged
 from holdfast.bench.result import Target, at_least, at_most, machine, versions
 from holdfast.bench.venue import BATCH
@@ -66,13 +67,15 @@ async def _measured(trials: int, accounts: int, rounds: int) -> ClusterResult:
         copy = stage.place.engine(stage.plan.sites[-1]) / LOG_NAME
         told = [one for trader in traders for one in trader.acknowledged]
         found = await asyncio.to_thread(audit, copy, told)
-    order_ms = _spread([seconds * 1e3 for seconds in single])
+    order_ms = spread([seconds * 1e3 for seconds in single])
+    by_delay = await asyncio.to_thread(order_ms_by_delay)
     return ClusterResult(
         trades_per_second=statistics.median(rates),
         rounds=rates,
         order_ms=order_ms,
         orders_per_second=ORDERS_PER_SECOND,
-        append_ms=_spread([seconds * 1e3 for seconds in appends]),
+        append_ms=spread([seconds * 1e3 for seconds in appends]),
+        order_ms_by_delay=by_delay,
         gap_s=gaps,
         acknowledged_lost=found.lost,
         applied_twice=found.twice,
@@ -81,6 +84,7 @@ async def _measured(trials: int, accounts: int, rounds: int) -> ClusterResult:
         frames_per_second=frames,
         targets=_targets(statistics.median(rates), order_ms, gaps, found.lost, found.twice),
         notes=[
+            "order by delay: one after the other, from all regions, every link between regions delayed so long one way",
             "three servers, three engines and the clients share this machine's cores; witnesses off",
             f"batches of {BATCH:,} trades, both sides' initial margin checked, sessions, hash chain, roots on",
         ],
@@ -131,9 +135,9 @@ async def _gap(stage: Stage, traders: Sequence[Trader], act: faults.Act, trials:
         waits.append(await faults.trial(stage, traders, act, number))
         await faults.mend(stage)
     return Gap(
-        hit=_spread([one.hit for one in waits]),
-        others=_spread([one.others for one in waits]),
-        reads=_spread([one.reads for one in waits]),
+        hit=spread([one.hit for one in waits]),
+        others=spread([one.others for one in waits]),
+        reads=spread([one.reads for one in waits]),
     )
 
 
@@ -148,11 +152,6 @@ async def _roots(traders: Sequence[Trader]) -> list[str]:
     common = set.intersection(*({position for position, _, _ in answer} for answer in answers))
     newest = max(common)
     return [next(root for position, _, root in answer if position == newest) for answer in answers]
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    p50, p99 = np.percentile(values, [50, 99], method="higher") if values else (float("nan"), float("nan"))
-    return Spread(float(p50), float(p99), max(values, default=float("nan")), len(values))
 
 
 def _targets(rate: float, order_ms: Spread, gaps: dict[str, Gap], lost: int, twice: int) -> list[Target]:
