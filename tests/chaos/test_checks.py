@@ -27,6 +27,7 @@ from holdfast.domain import commands as c
 from holdfast.domain.reasons import Reason
 from holdfast.margin.presets import preset
 from holdfast.replica.gateway import FIRST_GATEWAY, ClientSession, Gateway
+from holdfast.replica.node.audit import named_roots
 
 S = 10**9
 
@@ -282,7 +283,7 @@ def test_answers_that_the_state_does_not_give_are_found():
     ]
     for lie in lies:
         assert len(checks.wrong(evidence(log=truth_of(log.frames, [lie])))) == 1
-    roots = {"root": log.fold.root().hex(), "chain": log.fold.chain.hex()}
+    roots = {"root": log.fold.root().hex(), "chain": log.fold.chain.hex(), **named_roots(log.fold)}
     known = [[one.position, one.chain.hex(), one.root.hex()] for one in log.fold.checkpoints]
     assert known
     for checkpoints, count in (([], 0), (known, 0), ([[known[0][0], known[0][1], "00"]], 1), ([[5, "", ""]], 0)):

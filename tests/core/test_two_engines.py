@@ -202,3 +202,14 @@ def test_what_was_said_is_state_and_forgotten_with_its_mark():
     assert made.fold.time == START + 69 * 10**9
     report(made, 1, row_of(made, BOB))
     assert sorted(made.fold.machine.registry.discrepancies) == [BOB]
+
+
+@pytest.mark.criterion("CMD-1")
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63)])
+def test_no_number_of_a_command_is_too_large_for_its_outcome(number):
+    made = breached()
+    lease = made.one(made.replicas[0], c.TakeLease("decider", number, 10**9))
+    assert lease.reason is Reason.REPLICA_UNKNOWN
+    assert lease.limit == min(number, 2**63 - 1)
+    assert report(made, 0, row_of(made, ALICE), replica=number).reason is Reason.REPLICA_UNKNOWN
+    assert report(made, 0, row_of(made, ALICE), position=abs(number) - 1).limit <= 2**63 - 1

@@ -19,7 +19,7 @@ from holdfast.domain.reasons import Reason
 from holdfast.proof import verifier
 from holdfast.proof.liabilities import SumTree, amounts_of, leaf_of, node_of, nonce_of
 from holdfast.validate.proofs.evidence import NotProvableError
-from holdfast.validate.proofs.history import fold_to
+from holdfast.validate.proofs.history import Place, fold_to
 from holdfast.validate.proofs.liabilities import liabilities_of, prove_liabilities, statement
 from proof_vectors import EQUITIES, SECRETS, liabilities, sum_root
 
@@ -153,3 +153,22 @@ def test_sums_that_cannot_be_published(published):
     right = c.PublishLiabilities(certified, 5, 1, 0, bytes(32))
     assert made.one(made.client, right).reason is Reason.SESSION_ROLE
     assert made.fold.machine.registry == before
+
+
+@pytest.mark.criterion("PRF-11", "PRF-20")
+def test_sums_published_for_another_state():
+    made = signed_venue.signed_venue()
+    made.reach_checkpoint()
+    made.reach_checkpoint()
+    first, second = made.fold.machine.registry.certified[-2:]
+    right = statement(made.log, prover_of(made).history, SECRET)
+    assert right.position == second.position
+    wrong = c.PublishLiabilities(first.position, right.count, right.owed, right.missing, right.root)
+    at = made.fold.position
+    assert made.one(made.operator, wrong).reason is Reason.ACCEPTED
+    made.reach_checkpoint()
+    made.reach_checkpoint()
+    prover = prover_of(made)
+    prover.history.publications.append((Place(at, 0), right))
+    with pytest.raises(verifier.Refused, match="publication: is about another state"):
+        prove_liabilities(prover, BOB, SECRET)

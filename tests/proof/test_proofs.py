@@ -8,7 +8,6 @@ import random
 import pytest
 import signed_venue
 from fold_driver import ALICE, BOB, CAROL, KEYS, POOR
-from signed_venue import ballot, breached, prover_of
 from voting import totals
 
 from holdfast.domain import signatures
@@ -19,6 +18,7 @@ from holdfast.proof.checkpoint import Cosignature, checkpoint_note, cosigned_mes
 from holdfast.proof.frame_tree import FrameHashes
 from holdfast.proof.verifier import Refused, Trust
 from holdfast.validate.proofs.evidence import NotProvableError, keys_text
+from holdfast.validate.proofs.states import LeafPlace, ProvableState
 
 
 @pytest.fixture(autouse=True)
@@ -352,94 +352,24 @@ def test_a_forked_log(prover, consistency):
     )
 
 
-LIQUIDATION_CHANGES = {
-    "a ballot too few": (lambda c: c["ballots"].pop(), "ballots: 1 of 3 replicas instead of 2 or more"),
-    "a ballot twice": (lambda c: c["ballots"].__setitem__(1, c["ballots"][0]), "in ascending order, each once"),
-    "no ballots": (lambda c: c.update(ballots=[]), "ballots: there are none"),
-    "a word on a root as a ballot": (
-        lambda c: c["ballots"].__setitem__(0, c["state"]["votes"][0]),
-        "says nothing of account",
-    ),
-    "another account": (lambda c: c["claim"].update(account=ALICE), "says nothing of account 4"),
-    "a ballot as a stage": (lambda c: c["stages"].append(c["ballots"][0]), "is no liquidate"),
-    "a stage left out": (lambda c: c["stages"].pop(), "are not needed"),
-    "a stage twice": (lambda c: c["stages"].append(c["stages"][0]), "in ascending order, each once"),
-    "a stage that is none": (lambda c: c["stages"].append(7), "stages[1]: has int instead of"),
-}
+@pytest.mark.criterion("PRF-20", "PRF-13")
+def test_a_suspended_replicas_signature(prover, margin):
+    replicas = dict(prover.trust.replicas)
+    replicas[0] = replicas[0]._replace(suspended=True)
+    assert "replica 0 is suspended" in refusal(margin, Trust(prover.trust.log, 2, replicas))
 
 
-@pytest.mark.criterion("PRF-20", "PRF-8")
-@pytest.mark.parametrize("what", LIQUIDATION_CHANGES)
-def test_changes_of_a_liquidation(prover, liquidation, what):
-    change, expected = LIQUIDATION_CHANGES[what]
-    assert expected in refusal(edited(liquidation, change), prover.trust)
+@pytest.mark.criterion("PRF-15")
+def test_a_leaf_that_is_not_needed(prover, monkeypatch):
+    needed = ProvableState.margin_leaves
+    monkeypatch.setattr(ProvableState, "margin_leaves", lambda *of: [*needed(*of), LeafPlace("market", 1)])
+    with pytest.raises(Refused, match=r"state: the leaves \[\('market', 1\)\] are not needed"):
+        prover.margin(ALICE)
 
 
-def with_ballots(*votes, **rules):
-    """A prover of a log in which these ballots were cast; each a replica and what is other in it."""
-    made = breached(signed_venue.signed_venue(**rules))
-    made.say_roots()
-    for replica, named in votes:
-        ballot(made, replica, POOR, **named)
-    made.reach_checkpoint()
-    made.reach_checkpoint()
-    return made, prover_of(made)
-
-
-@pytest.mark.criterion("PRF-8")
-def test_without_a_second_engine_a_wider_shortfall_is_needed():
-    made, prover = with_ballots((0, {"with_b": False}), (2, {"with_b": False}), witness_shortfall_ppm=40_000)
-    equity, _, maintenance = totals(made, POOR)
-    assert equity < 0.96 * maintenance
-    told = "\n".join(verifier.verify(prover.liquidation(POOR), prover.trust))
-    assert "one engine: equity" in told
-    row = verifier.Row(POOR, 1, 1, 1, 95.0, 100.0, 0.0, 0.0)
-    with pytest.raises(Refused, match="without a second engine it needs less than"):
-        verifier._check_below(row, prover.trust, verifier.Rules(), "ballot")
-
-
-@pytest.mark.criterion("PRF-20", "PRF-8")
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ((POOR, 1, 0, 1, 100.0, 100.0, 99.0, 100.0), "BELOW does not follow: A's equity 100.00"),
-        ((POOR, 1, 0, 1, 99.0, 100.0, 101.0, 100.0), "BELOW does not follow: B's equity 101.00"),
-        ((POOR, 1, 0, 1, 99.995, 100.0, 99.0, 100.0), "BELOW does not follow: A's"),  # within the tolerance
-        ((POOR, 1, 0, 1, 99.0, 100.0, 99.995, 100.0), "BELOW does not follow: B's"),
-        ((POOR, 2, 0, 1, 99.0, 100.0, 99.0, 100.0), "is no verdict BELOW"),
-        ((POOR, 1, 0, 1, float("nan"), 100.0, 99.0, 100.0), "BELOW does not follow"),
-    ],
-)
-def test_a_verdict_follows_from_its_numbers(prover, row, expected):
-    with pytest.raises(Refused, match=expected):
-        verifier._check_below(verifier.Row(*row), prover.trust, verifier.Rules(), "ballot")
-
-
-@pytest.mark.criterion("PRF-20", "PRF-8")
-def test_a_majority_that_lies_about_the_numbers_is_found_out(venue_log, monkeypatch):
-    """The state at the mark is certified, so numbers that do not follow from it are refused."""
-    made = breached(signed_venue.signed_venue())
-    made.say_roots()
-    honest = signed_venue.totals_on
-    monkeypatch.setattr(signed_venue, "totals_on", lambda *of: tuple(one - 1.0 for one in honest(*of)))
-    assert [ballot(made, n, POOR).made for n in (0, 2)] == [0, 1]
-    made.reach_checkpoint()
-    made.reach_checkpoint()
-    prover = prover_of(made)
-    proof = prover.liquidation(POOR)
-    assert "not worked out again: the tables were built again" in "\n".join(verifier.verify(proof, prover.trust))
-    honest_leaves = json.loads(prover_of(venue_log).liquidation(POOR))["state"]["leaves"]
-    monkeypatch.setattr("holdfast.validate.proofs.bundles._is_state_of", lambda *_: True)
-    assert len(honest_leaves) > 3
-    with pytest.raises(Refused, match="ballots: equity"):
-        prover.liquidation(POOR)
-
-
-@pytest.mark.criterion("PRF-8")
-def test_without_the_state_at_the_mark_it_says_so():
-    _, prover = with_ballots((0, {}), (2, {}), breach_checkpoints=0)
-    told = "\n".join(verifier.verify(prover.liquidation(POOR), prover.trust))
-    assert "not worked out again: that state has version" in told
+@pytest.mark.criterion("PRF-5")
+def test_a_proof_of_a_frame_says_nothing_of_a_kept_checkpoint(prover):
+    assert "shows nothing about another" in refusal(prover.frame(3), prover.trust, against=prover.checkpoint())
 
 
 @pytest.mark.criterion("PRF-12")

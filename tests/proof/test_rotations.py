@@ -13,7 +13,9 @@ from holdfast.domain import commands as c
 from holdfast.domain import signatures
 from holdfast.domain.signatures import public_key_of
 from holdfast.proof import verifier
+from holdfast.validate.proofs import evidence
 from holdfast.validate.proofs.evidence import NotProvableError, trust_of
+from holdfast.validate.proofs.history import Place
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +134,22 @@ def test_a_definition_that_was_refused_changes_no_key():
     assert json.loads(proof)["rotations"] == []
     assert trust_now(made).replicas == before.replicas
     assert before.replicas[0].key == public_key_of(KEYS[0])
+
+
+@pytest.mark.criterion("PRF-13", "PRF-20")
+def test_a_definition_behind_the_state(monkeypatch):
+    made = signed_venue.signed_venue()
+    before = trust_now(made)
+    made.rotate(0, 21)
+    made.reach_checkpoint((1, 2))
+    state = made.fold.machine.registry.certified[-1].position
+    made.rotate(0, 21)
+    later = Place(made.fold.position - 1, 0)
+    made.reach_checkpoint((1, 2))
+    made.reach_checkpoint((1, 2))
+    assert later.position > state
+    monkeypatch.setattr("holdfast.validate.proofs.rotations._definitions", lambda *_: iter([later]))
+    honest = evidence.certified
+    monkeypatch.setattr(evidence, "certified", lambda *of: (one for one in honest(*of) if one.position <= state))
+    with pytest.raises(verifier.Refused, match="comes after that state"):
+        prover_of(made, before).margin(ALICE)

@@ -31,6 +31,7 @@ from holdfast.domain.outcomes import OUTCOME, Outcomes, command_id, place_of
 from holdfast.domain.quarantines import Quarantine, Subject, decode_quarantine, quarantine_statement
 from holdfast.domain.reasons import Reason
 from holdfast.domain.signatures import is_signature
+from holdfast.domain.units import INT64_MAXIMUM, INT64_MINIMUM
 
 _FAMILIES = (definitions, accounts, settlement, time, roles, checkpoints, discrepancies, cosigning, stages)
 HANDLERS: dict[type, Callable[..., Verdict]] = {t: h for f in _FAMILIES for t, h in f.HANDLERS.items()}
@@ -244,8 +245,10 @@ class Fold:
 
     @staticmethod
     def _write(outcome: Any, verdict: Verdict) -> object:
-        for field in ("reason", "made", "limit", "passes", "equity", "initial"):
-            outcome[field] = getattr(verdict, field)
+        for field in ("reason", "made", "limit", "passes"):
+            # What a command says may be larger than an outcome holds: nothing may fail here.
+            outcome[field] = min(max(getattr(verdict, field), INT64_MINIMUM), INT64_MAXIMUM)
+        outcome["equity"], outcome["initial"] = verdict.equity, verdict.initial
         return verdict.detail
 
     def _handle(self, content: ColdCommand, slot: int, command: int) -> Verdict:
