@@ -16,7 +16,7 @@ from holdfast.margin import kernel, twin
 from holdfast.margin.account import Account
 from holdfast.margin.table import LineTag
 
-SIZES = {"remargin": 200, "risk-table": 40, "account": 6, "fold": 200, "embedded": 200}
+SIZES = {"remargin": 200, "risk-table": 40, "account": 6, "fold": 200, "embedded": 200, "witness": 200}
 ACCOUNTS = 300
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C compiler here")
 

@@ -7,7 +7,7 @@ from drill_log import ForgedLog, Parrot
 from holdfast.chaos.second_engine.acts import Span
 from holdfast.chaos.second_engine.error import FACTOR, UNDERLYING, planted
 from holdfast.chaos.second_engine.judge import Begun, Marked, Named, Stopped, Window
-from holdfast.chaos.second_engine.result import IN_ALL, IN_ONE, KILLED, NO_ERROR, OUTVOTED, Act, problems_of
+from holdfast.chaos.second_engine.result import BACK, IN_ALL, IN_ONE, KILLED, NO_ERROR, OUTVOTED, Act, problems_of
 from holdfast.chaos.second_engine.tally import Clock, judged, marks_to, words_of
 from holdfast.core import marks
 from holdfast.core.state import Status
@@ -258,6 +258,7 @@ GOOD = Act(
         ({"name": IN_ONE}, "not named"),
         ({"name": IN_ONE, "marks_to_name": 0, "by_error": 0}, "nothing was tried"),
         ({"name": OUTVOTED}, "not named"),
+        ({"name": BACK, "withheld": 4}, "4 accounts still wait"),
         ({"name": KILLED, "below": 9, "withheld": 6}, ""),
     ],
 )

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from holdfast.bench import embedded, fold, remargin, risk_table, single_account
+from holdfast.bench import embedded, fold, remargin, risk_table, single_account, witness
 from holdfast.bench.result import Result
 from holdfast.domain.errors import InputError
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "account": single_account.benchmark,
     "fold": fold.benchmark,
     "embedded": embedded.benchmark,
+    "witness": witness.benchmark,
 }
 NAMES = tuple(BENCHMARKS)
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     Rows = Sequence[tuple[str, str]]
 
 Name = Annotated[
-    str, typer.Argument(help="Which: risk-table, remargin, account, fold, embedded or cluster.", show_default=False)
+    str,
+    typer.Argument(
+        help="Which: risk-table, remargin, account, fold, embedded, witness or cluster.", show_default=False
+    ),
 ]
 Trials = Annotated[int | None, typer.Option("--trials", min=1, help="Trials of each fault (cluster only).")]
 CLUSTER = "cluster"

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import cluster, prove, replica
+from holdfast.cli import cluster, drill, prove, replica
 from holdfast.cli.bench import bench
 from holdfast.cli.chaos import chaos
 from holdfast.cli.conformance import conformance
+from holdfast.cli.independence import independence
 from holdfast.cli.inspect import inspect
 from holdfast.cli.margin import margin, models
 from holdfast.cli.reconcile import reconcile
@@ -49,11 +50,13 @@ app.command()(conformance)
 app.command()(bench)
 app.command()(replay)
 app.command()(inspect)
+app.command()(independence)
 app.command()(reconcile)
 app.command()(sim)
 app.command()(verify)
 app.command(hidden=True)(chaos)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(drill.app, name="drill")
 app.add_typer(replica.app, name="replica")
 app.add_typer(prove.app, name="prove")
 

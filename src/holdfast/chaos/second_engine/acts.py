@@ -10,15 +10,19 @@ import time
 from collections.abc import AsyncIterator, Collection
 from typing import Final, NamedTuple
 
+import msgspec
+
 from holdfast.chaos.second_engine.judge import Judge, Window
+from holdfast.chaos.second_engine.result import BACK, GONE, IN_ALL, IN_ONE, KILLED, NO_ERROR, OUTVOTED
 from holdfast.chaos.second_engine.stage import POLL_S, Stage, Tell
+from holdfast.chaos.second_engine.venue import RULES
 from holdfast.cluster.plan import Site
 from holdfast.core.state import Status
 from holdfast.domain.commands import ReleaseAccount
 from holdfast.domain.errors import invariant
 from holdfast.log.sqlite import SqliteLog
 
-FALLS: Final = {"no error": 0.010, "second engines killed": 0.035, "error in all": 0.005, "error in one": 0.005}
+FALLS: Final = {NO_ERROR: 0.010, KILLED: 0.035, IN_ALL: 0.005, OUTVOTED: 0.005, IN_ONE: 0.005}
 """Of Bitcoin's price, by act."""
 QUIET_S: Final = 6.0
 """An act is over when nothing came of it for so long: more than a second engine is waited for."""
@@ -30,11 +34,16 @@ KILL_S: Final = 0.2
 
 
 class Span(NamedTuple):
-    """An act: its name, and the positions of its frames, `first` to `end` − 1."""
+    """An act: its name, and the positions of its frames, `first` to `end` − 1.
+
+    Attributes:
+        degraded: What the first engine says at its end that is not as it should be.
+    """
 
     name: str
     first: int
     end: int
+    degraded: tuple[str, ...] = ()
 
 
 class Watch:
@@ -93,30 +102,30 @@ class Drill:
 
     async def without_error(self) -> None:
         """A price fall, all engines right."""
-        async with self._act("no error"):
-            await self._fall("no error")
+        async with self._act(NO_ERROR):
+            await self._fall(NO_ERROR)
 
     async def without_second_engines(self) -> None:
         """A price fall while no second engine lives, then their return."""
-        async with self._act("second engines killed"):
-            killing = asyncio.create_task(self._keep_killing())
-            try:
+        killing = asyncio.create_task(self._keep_killing())
+        try:
+            async with self._act(KILLED):
                 await self._until_absent()
-                await self._fall("second engines killed")
-            finally:
-                killing.cancel()
-                await asyncio.gather(killing, return_exceptions=True)
-        async with self._act("second engines back"):
-            await self.stage.with_second_engines()
-            await self.watch.until_quiet()
+                await self._fall(KILLED)
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
+        async with self._act(BACK):
+            await self._until_compared()
+            await self._mark_again()
 
     async def error_in_all(self) -> None:
         """The error in every first engine, at a price fall; then without it again."""
-        async with self._act("error in all"):
+        async with self._act(IN_ALL):
             await self._plant(self.stage.plan.sites)
-            await self._fall("error in all")
+            await self._fall(IN_ALL)
             await self._mark_again()
-        async with self._act("error gone"):
+        async with self._act(GONE):
             await self._plant(())
             await self._mark_again()
         frozen = self.watch.judge.with_status(Status.FROZEN)
@@ -127,10 +136,16 @@ class Drill:
         await self._mark_again()
 
     async def error_in_one(self) -> None:
-        """The error in one first engine, at a price fall."""
-        async with self._act("error in one"):
+        """The error in one first engine, at a price fall; first without state roots, so that votes alone must do."""
+        await self.stage.set_rules(msgspec.structs.replace(RULES, checkpoint_frames=0, breach_checkpoints=0))
+        async with self._act(OUTVOTED):
             await self._plant(self.stage.plan.sites[-1:])
-            await self._fall("error in one")
+            await self._fall(OUTVOTED)
+            await self._mark_again()
+        # No root before the next price fall, so that it is seen how soon after it one speaks.
+        await self.stage.set_rules(msgspec.structs.replace(RULES, checkpoint_frames=0))
+        async with self._act(IN_ONE):
+            await self._fall(IN_ONE)
             await self._mark_again()
 
     # Steps.
@@ -141,8 +156,9 @@ class Drill:
         first, began = self.watch.judge.position, time.monotonic()
         yield
         await self.watch.look()
-        self.spans.append(Span(name, first, self.watch.judge.position))
         judge = self.watch.judge
+        said = (await self.stage.status(self.stage.plan.sites[0])).get("degraded", ())
+        self.spans.append(Span(name, first, judge.position, tuple(said)))
         begun = sum(one.position >= first for one in judge.begun)
         self._tell(f"{name}: {begun} liquidations begun, {time.monotonic() - began:.0f} s")
 
@@ -173,6 +189,16 @@ class Drill:
             return all(one.get("absent") for one in seen)
 
         await self.stage.until("the second engines' end", all_absent)
+
+    async def _until_compared(self) -> None:
+        """Wait until every second engine has answered for the accounts that wait; a mark before that would pass it."""
+        before = [(await self.stage.second(site)).get("compared", 0) for site in self.stage.plan.sites]
+
+        async def all_answered() -> bool:
+            now = [(await self.stage.second(site)).get("compared", 0) for site in self.stage.plan.sites]
+            return all(new > old for new, old in zip(now, before, strict=True))
+
+        await self.stage.until("answers of the second engines", all_answered)
 
     async def _keep_killing(self) -> None:
         """Kill every second engine as soon as it lives: another begins a few seconds after each death."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from holdfast.core import marks
 from holdfast.margin.build import build_table
@@ -19,7 +20,7 @@ UNDERLYING: Final = "BTC"
 Builder = Callable[..., RiskTable]
 
 
-def lines_on(table: RiskTable, underlying: str) -> "np.typing.NDArray[np.int64]":
+def lines_on(table: RiskTable, underlying: str) -> npt.NDArray[np.int64]:
     """The lines of the contracts on an underlying, ascending."""
     found = [
         line for line, instrument in enumerate(table.instruments) if instrument and instrument.underlying == underlying
@@ -47,7 +48,7 @@ def plant(is_on: Callable[[], bool]) -> None:
 
 
 def _set_builder(builder: Builder) -> None:
-    marks.build_table = builder  # type: ignore[assignment]
+    vars(marks)["build_table"] = builder
 
 
 @contextlib.contextmanager

@@ -70,11 +70,19 @@ class Begun(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """A frame with a mark: its position, the price id after it, and who is below by both right engines."""
+    """A frame with a mark.
+
+    Attributes:
+        position: Of the frame.
+        price_id: After it.
+        below: Accounts that both right engines find below maintenance margin.
+        by_error: Accounts that the first engine would find below if it had the error, and the right engines do not.
+    """
 
     position: int
     price_id: int
     below: tuple[int, ...]
+    by_error: tuple[int, ...]
 
 
 class Named(NamedTuple):
@@ -156,8 +164,7 @@ class Judge:
 
     def below(self) -> tuple[int, ...]:
         """Clients' accounts that both right engines find below maintenance margin now, at the last mark's prices."""
-        count = int(self.fold.machine.state.counters[Counter.ACCOUNTS])
-        clients = np.arange(SYSTEM_ACCOUNTS, count, dtype=np.int64)
+        clients = self._clients()
         if not self.fold.machine.marked.tables or not len(clients):
             return ()
         first = self._first(clients)
@@ -168,6 +175,20 @@ class Judge:
     def with_status(self, status: Status) -> tuple[int, ...]:
         """Clients' accounts with a status, ascending."""
         return tuple((np.flatnonzero(self._statuses()[SYSTEM_ACCOUNTS:] == status) + SYSTEM_ACCOUNTS).tolist())
+
+    def _clients(self) -> Numbers:
+        return np.arange(SYSTEM_ACCOUNTS, int(self.fold.machine.state.counters[Counter.ACCOUNTS]), dtype=np.int64)
+
+    def _marked(self) -> Marked:
+        """What the last mark means for accounts."""
+        below, clients = self.below(), self._clients()
+        self._is_wrong = True
+        spoiled = self._tables()
+        self._is_wrong = False
+        figures = figures_of(self.fold.machine.state, spoiled, clients)
+        by_error = clients[figures[:, 0] < figures[:, 2]]
+        wrongly = np.setdiff1d(by_error, np.array(below, np.int64)).tolist()
+        return Marked(self.fold.position - 1, self.fold.price_id, below, tuple(wrongly))
 
     @contextmanager
     def _planted(self) -> Iterator[None]:
@@ -184,7 +205,7 @@ class Judge:
         self.contradicted += [f"position {one.position}, record {one.index}: {one.what}" for one in differences]
         if applied.marks:
             self._right = None
-            self.marks.append(Marked(position, self.fold.price_id, self.below()))
+            self.marks.append(self._marked())
         now = self.fold.machine.registry.replicas
         for number, (old, new) in enumerate(zip(replicas, now, strict=False)):
             if new.suspended and not old.suspended:
@@ -214,9 +235,7 @@ class Judge:
     def _report(self, command: ReportDiscrepancy) -> None:
         accounts = tuple(row.account for row in command.accounts)
         here = self.fold.position - 1, self.fold.price_id
-        self.reports.append(
-            Named(*here, command.price_id, command.replica, command.engine, command.total, accounts)
-        )
+        self.reports.append(Named(*here, command.price_id, command.replica, command.engine, command.total, accounts))
 
     def _begin(self, accounts: Numbers, votes: Iterable[Vote]) -> None:
         """Judge liquidations that began with the last frame."""
@@ -244,12 +263,15 @@ class Judge:
 
     def _first(self, accounts: Numbers) -> Figures:
         """[accounts, 3] equity, initial and maintenance margin by the right first engine."""
-        machine = self.fold.machine
         if self._right is None:
-            time = machine.marked.market.time
-            self._right = marks.build(machine.state, machine.registry, time=time).arrays
-        found: Figures = figures_of(machine.state, self._right, accounts)
+            self._right = self._tables()
+        found: Figures = figures_of(self.fold.machine.state, self._right, accounts)
         return found
+
+    def _tables(self) -> Tables:
+        """Tables built anew of the prices of the last mark, right or wrong as is planted."""
+        machine = self.fold.machine
+        return marks.build(machine.state, machine.registry, time=machine.marked.market.time).arrays
 
     def _statuses(self) -> Numbers:
         """A copy of all accounts' statuses."""

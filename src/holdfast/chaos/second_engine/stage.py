@@ -112,6 +112,11 @@ class Stage:
         receipt = await self.operator.submit_cold([c.Mark(BITCOIN)])
         invariant(bool(receipt), f"the mark was refused: {receipt.outcomes['reason'].tolist()}")
 
+    async def set_rules(self, rules: c.SetRules) -> None:
+        """Set the log's rules."""
+        receipt = await self.operator.submit_cold([rules])
+        invariant(bool(receipt), f"the rules were refused: {receipt.outcomes['reason'].tolist()}")
+
     def plant(self, sites: Collection[Site]) -> None:
         """Have the error in the engines of these sites from their next mark on, and in no others."""
         for site in self.plan.sites:
@@ -145,7 +150,8 @@ class Stage:
         deadline = time.monotonic() + seconds
         while not await is_so():
             if time.monotonic() > deadline:
-                raise NotReadyError("the drill", f"waited {seconds:g} s for {what}", "run it again, on a calmer machine")
+                problem = f"waited {seconds:g} s for {what}"
+                raise NotReadyError("the drill", problem, "run it again, on a calmer machine")
             await asyncio.sleep(POLL_S)
 
     async def with_second_engines(self) -> None:

@@ -44,7 +44,7 @@ VOLATILITY: Final = 600_000
 EXPIRIES_DAYS, STRIKES = (30, 60), (45_000, 50_000, 55_000)
 MAKER_MONEY, CLIENT_MONEY = 2 * 10**10, 10**6
 """Deposits, dollars."""
-SPARE: Final = 0.6
+SPARE: Final = 0.3
 """A client keeps up to this share of its Bitcoin position's value beyond its initial margin."""
 FALL_STEP: Final = 0.0025
 NEAREST: Final = 1.01
@@ -59,6 +59,7 @@ RULES: Final = c.SetRules(
 """Marks come with prices alone; the state at a breach can be proved."""
 
 Numbers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class Venue(NamedTuple):
@@ -110,7 +111,9 @@ class _Desk:
         return first if session else 0
 
 
-def make_venue(accounts: int, seed: int, replicas: Sequence[c.DefineReplica], now: int) -> Venue:
+def make_venue(
+    accounts: int, seed: int, replicas: Sequence[c.DefineReplica], now: int, *, spare: float = SPARE
+) -> Venue:
     """Make a venue.
 
     Args:
@@ -118,6 +121,7 @@ def make_venue(accounts: int, seed: int, replicas: Sequence[c.DefineReplica], no
         seed: Of what they hold.
         replicas: Of the cluster, in the order of their numbers.
         now: Logical time at its beginning, ns.
+        spare: Up to which share of its Bitcoin position's value a client keeps beyond its initial margin.
     """
     desk, random = _Desk(), np.random.default_rng(seed)
     operator = desk.cold(0, [c.OpenSession("operator")])
@@ -138,7 +142,7 @@ def make_venue(accounts: int, seed: int, replicas: Sequence[c.DefineReplica], no
     lots = random.integers(100, 1_000, accounts)
     for records in _positions(desk.fold, clients, lots, len(names), random):
         desk.hot(client, records)
-    desk.hot(client, _spare_cash(desk.fold, clients, lots, random))
+    desk.hot(client, _spare_cash(desk.fold, clients, lots, spare * random.uniform(size=accounts)))
     return Venue(desk.frames, accounts, _fall(desk.fold, clients, quotes), quotes.sequence)
 
 
@@ -198,12 +202,12 @@ def _trades(clients: Numbers, items: Numbers, lots: Numbers, prices: Numbers | i
     return records
 
 
-def _spare_cash(fold: Fold, clients: Numbers, lots: Numbers, random: np.random.Generator) -> Records:
-    """Transfers of what each client does not keep to the maker."""
+def _spare_cash(fold: Fold, clients: Numbers, lots: Numbers, spare: Floats) -> Records:
+    """Transfers to the maker of what each client does not keep; `spare` is a share of its Bitcoin position's value."""
     state = fold.machine.state
     equity, initial, _ = figures_of(state, fold.machine.marked.arrays, clients).T
     value = lots / LOTS * BITCOIN_PRICE
-    kept = initial * 1.002 + random.uniform(0.0, SPARE, len(clients)) * value
+    kept = initial * 1.002 + spare * value
     records: Records = np.zeros(len(clients), RECORD)
     records["kind"], records["account"], records["other"] = RecordKind.TRANSFER, clients, MAKER
     records["instrument"], records["quantity"] = USD, np.floor((equity - kept) * DOLLAR).astype(np.int64)

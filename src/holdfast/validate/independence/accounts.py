@@ -11,7 +11,7 @@ from typing import NamedTuple
 from holdfast.validate.independence.models import TIER_STARTS
 from holdfast.validate.independence.venue import CONTRACTS, DECIMALS, Venue, is_inverse, is_option
 
-_SIZES = {"10": 300, "0.001": 3_000, "0.1": 30, "1": 60, "0.01": 4_000}
+_SIZES = {"10": 300, "5": 60, "0.001": 3_000, "0.002": 1_500, "0.1": 30, "0.25": 12, "1": 60, "0.01": 4_000}
 """About how many lots of each size of lot make a position of some thousand dollars."""
 SPOT = {"BTC": 10_000.0, "ETH": 400.0}
 """Dollars: what positions were entered near. Situations move away from it."""
@@ -39,16 +39,16 @@ class Filling(NamedTuple):
 
     def mark(self, name: str) -> int:
         """The mark of a perpetual or future in price steps; about the value of an option."""
-        coin, decimals = name[:3], CONTRACTS[name].decimals
+        coin, steps = name[:3], CONTRACTS[name].steps
         if not is_option(name):
-            index = self.prices[coin] * 10**decimals // 10**8
+            index = self.prices[coin] * steps // 10**8
             return max(1, self.prices.get(name, index))
         worth = 0.08 * SPOT[coin]
-        return max(1, round((worth / SPOT[coin] if is_inverse(name) else worth) * 10**decimals))
+        return max(1, round((worth / SPOT[coin] if is_inverse(name) else worth) * steps))
 
     def hold(self, name: str, lots: int) -> None:
         """A position entered within a tenth of the old price."""
-        old = self.mark(name) if is_option(name) else round(SPOT[name[:3]] * 10 ** CONTRACTS[name].decimals)
+        old = self.mark(name) if is_option(name) else round(SPOT[name[:3]] * CONTRACTS[name].steps)
         self.venue.hold(self.account, name, lots, max(1, round(old * self.random.uniform(0.9, 1.1))))
 
     def give(self, asset: str, amount: float) -> None:
@@ -176,6 +176,16 @@ def _orders_many(at: Filling) -> None:
             at.order(name, at.lots(name), round(at.mark(name) * at.random.uniform(0.8, 1.2)))
 
 
+def _orders_on_options(at: Filling) -> None:
+    """Orders on options of one expiry, of which some are held: fills can pair them, or leave them naked."""
+    at.give("USDC", 20_000.0)
+    at.give("BTC", 1.0)
+    for name in at.some([one for one in _names(option=True) if "25SEP20" in one], 5):
+        if at.random.random() < 0.6:
+            at.hold(name, at.lots(name))
+        at.order(name, at.lots(name), round(at.mark(name) * at.random.uniform(0.7, 1.3)))
+
+
 def _large(at: Filling) -> None:
     """Positions a hundred times as large, where charges that grow with size count."""
     _cash(at, 30.0)
@@ -201,6 +211,7 @@ KINDS: dict[str, Callable[[Filling], None]] = {
     "orders at mark": _orders_at_mark,
     "orders through zero": _orders_through_zero,
     "many orders": _orders_many,
+    "orders on options": _orders_on_options,
     "large": _large,
     "empty": _empty,
 }

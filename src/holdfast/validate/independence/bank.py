@@ -9,7 +9,7 @@ What lives here: situations, and the accounts' distance from maintenance margin.
 Seeded: the same seed gives the same bank.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from holdfast.core.fold import Fold
 from holdfast.core.margins import figures_of
-from holdfast.core.state import SYSTEM_ACCOUNTS, Counter
+from holdfast.core.state import SYSTEM_ACCOUNTS, Account, Counter
 from holdfast.domain.snapshots import PartContent
 from holdfast.validate.independence import models
 from holdfast.validate.independence.accounts import KINDS, SPOT, Filling
@@ -94,15 +94,27 @@ class Situation(NamedTuple):
     accounts: npt.NDArray[np.int64]
     kinds: tuple[str, ...]
 
+    @property
+    def with_orders(self) -> int:
+        """How many accounts have open orders."""
+        counts = self.fold.machine.state.accounts[self.accounts, Account.ORDER_COUNT]
+        return int(np.count_nonzero(counts))
 
-def make(seed: int, scenes: int = len(SCENES)) -> tuple[Situation, ...]:
+
+DRAWS = 2
+"""Situations of each scene: other parameters, other accounts."""
+
+
+def make(seed: int, scenes: Sequence[Scene] = SCENES, draws: int = DRAWS) -> tuple[Situation, ...]:
     """The bank of a seed.
 
     Args:
         seed: Of all draws.
-        scenes: How many of SCENES, from the first on.
+        scenes: Which markets.
+        draws: How many situations of each.
     """
-    return tuple(_situation(scene, Random(f"{seed} {scene.name}")) for scene in SCENES[:scenes])  # noqa: S311
+    seeds = [(scene, f"{seed} {draw} {scene.name}") for scene in scenes for draw in range(draws)]
+    return tuple(_situation(scene, Random(text)) for scene, text in seeds)  # noqa: S311 (no secret hangs on it)
 
 
 def figures(situation: Situation) -> Figures:
@@ -137,12 +149,12 @@ def _prices(scene: Scene, random: Random) -> dict[str, int]:
             prices[name] = random.randint(*scene.volatility)
         elif scene.spread >= 0.0 and random.random() < 0.875:
             mark = scene.spot[name[:3]] * (1.0 + random.uniform(-scene.spread, scene.spread))
-            prices[name] = round(mark * 10**contract.decimals)
+            prices[name] = round(mark * contract.steps)
     return prices
 
 
 def _approach(venue: Venue, random: Random, accounts: npt.NDArray[np.int64]) -> None:
-    """Bring three accounts in four near their maintenance margin, by dollars: at it to the unit, or by a share of it."""
+    """Bring three accounts in four near their maintenance margin by dollars: to it, or to a share of it beside it."""
     machine = venue.fold.machine
     found = figures_of(machine.state, machine.marked.arrays, accounts)
     for account, (equity, _, maintenance) in zip(accounts.tolist(), found.tolist(), strict=True):

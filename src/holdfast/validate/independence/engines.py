@@ -10,6 +10,7 @@ What may not live here: choosing mutants, and judging them.
 """
 
 import ast
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import holdfast.witness  # noqa: F401 (what it needs is loaded, or found missing, before the first fork)
 from holdfast.validate.independence.bank import Figures, Situation
 from holdfast.validate.independence.plain import stand_ins
 
@@ -49,15 +51,29 @@ _FIRST_MODULES = (
 )
 _SECOND_MODULES = tuple(
     f"holdfast.witness.{name}"
-    for name in ("black", "whole", "contracts", "lines", "shocks", "table", "population", "bounds", "ledger", "accounts")
-)
-_SECOND_AROUND = tuple(
-    f"holdfast.witness.{name}"
     for name in (
-        "book", "clock", "cold", "engine", "hot", "liquidation", "market", "quorum", "reading", "rules", "snapshot", "state",
-        "votes",
+        "black",
+        "whole",
+        "contracts",
+        "lines",
+        "shocks",
+        "table",
+        "population",
+        "bounds",
+        "ledger",
+        "accounts",
     )
-) + ("holdfast.witness",)  # fmt: skip
+)
+_SECOND_AROUND = (
+    *(
+        f"holdfast.witness.{name}"
+        for name in (
+            "book", "clock", "cold", "engine", "hot", "liquidation", "market", "quorum", "reading", "rules", "snapshot",
+            "state", "votes",
+        )
+    ),
+    "holdfast.witness",
+)  # fmt: skip
 
 
 class Engine(NamedTuple):
@@ -107,8 +123,9 @@ SECOND = Engine("B", _SECOND_MODULES, _SECOND_AROUND, dict, _second_figures)
 ENGINES = (FIRST, SECOND)
 
 
+@functools.cache
 def source_of(module: str) -> str:
-    """The source text of a module, without importing it."""
+    """The source text of a module, without importing it; read once, so that all trials are of one version."""
     return path_of(module).read_text(encoding="utf-8")
 
 
@@ -124,9 +141,7 @@ class _Fresh(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, codes: Mapping[str, CodeType]) -> None:
         self._codes = codes
 
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None  # noqa: ARG002 (the shape that Python calls)
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, fullname: str, *_path_and_target: object) -> importlib.machinery.ModuleSpec | None:
         if fullname not in self._codes:
             return None
         is_package = path_of(fullname).name == "__init__.py"

@@ -5,7 +5,7 @@ some draw. What may not: markets and accounts.
 """
 
 from random import Random
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from holdfast.domain import parameters as p
 
@@ -14,7 +14,7 @@ PEG = 0.99
 """Threshold of the depeg rule, dollars."""
 TIER_STARTS = (10_000.0, 150_000.0)
 """Where the second haircut tier of a coin may start, numeraire."""
-_KINDS = ("perpetual", "future", "option")
+_KINDS: tuple[Literal["perpetual", "future", "option"], ...] = ("perpetual", "future", "option")
 
 
 def drawn(random: Random) -> tuple[p.AnyParameters, ...]:
@@ -97,27 +97,50 @@ def _standard(random: Random) -> p.StandardParameters:
     )
 
 
-def _scenarios(random: Random, *, skewed: bool) -> tuple[p.Scenario, ...]:
-    shock, move = p.VolatilityShock, random.uniform(0.08, 0.16)
+class _Style(NamedTuple):
+    """What a portfolio model is about: in a model with large moves of prices nothing else would ever bind.
+
+    Attributes:
+        moves: Least and most step of prices, fractions.
+        twist: Cap of the skew scenarios, 0 for none.
+        basis: Least and most factor of the basis contingency, none for no such rule.
+    """
+
+    moves: tuple[float, float]
+    twist: float = 0.0
+    basis: tuple[float, float] | None = None
+
+
+_STYLES = (
+    _Style((0.08, 0.16), twist=0.15, basis=(0.3, 0.8)),
+    _Style((0.08, 0.16)),
+    _Style((0.005, 0.03), twist=0.6),
+    _Style((0.005, 0.03), basis=(1.5, 3.0)),
+)
+
+
+def _scenarios(random: Random, style: _Style) -> tuple[p.Scenario, ...]:
+    shock, move = p.VolatilityShock, random.uniform(*style.moves)
     prices = (1.0 - 2 * move, 1.0 - move, 1.0, 1.0 + move, 1.0 + 2 * move)
     plain = [p.Scenario(price, turn) for price in prices for turn in (shock.UP, shock.NONE, shock.DOWN)]
-    dampened = [p.Scenario(0.5, shock.UP, 0.35), p.Scenario(2.0, shock.UP, 0.2)]
+    dampened = [p.Scenario(1.0 - 3 * move, shock.UP, 0.35), p.Scenario(1.0 + 6 * move, shock.UP, 0.2)]
     twists = [p.Scenario(1.0, shock.SKEW_LINEAR), p.Scenario(1.0, shock.SKEW_ABSOLUTE, 0.8)]
-    return tuple(plain + dampened + (twists if skewed else []))
+    return tuple(plain + dampened + (twists if style.twist else []))
 
 
 def _portfolio(random: Random) -> p.PortfolioParameters:
-    skewed = random.random() < 0.7
-    basis = p.BasisContingency(1.05, 0.95, random.uniform(0.3, 0.8), 1.0, futures=random.random() < 0.5)
+    style, twist = random.choice(_STYLES), random.uniform(0.5, 1.0)
+    factor = random.uniform(*style.basis) if style.basis else 0.0
+    up = random.uniform(1.04, 1.12)
     return p.PortfolioParameters(
         name="portfolio",
-        scenarios=_scenarios(random, skewed=skewed),
+        scenarios=_scenarios(random, style),
         volatility=p.VolatilityRange(
-            random.uniform(0.4, 0.6), 0.3, 0.3, 0.13, random.choice((0.0, 1.0)), random.choice((0.0, 0.7))
+            random.uniform(0.1, 0.6), 0.3, 0.3, 0.13, random.choice((0.0, 1.0)), random.choice((0.0, 0.7))
         ),
-        skew=p.SkewRange(0.15, -0.05, 0.12, -0.04, 0.01, 4.0, 0.6, -0.1) if skewed else None,
-        discounts=p.StaticDiscounts(0.97, 1.02, 1.0, 0.02, 0.5, 0.02) if random.random() < 0.6 else None,
-        basis=basis if random.random() < 0.7 else None,
+        skew=p.SkewRange(style.twist, -0.05, twist * style.twist, -0.04, 0.01, 4.0, 0.6, -0.1) if style.twist else None,
+        discounts=p.StaticDiscounts(0.97, 1.02, 1.0, 0.3, 0.5, 0.4) if random.random() < 0.6 else None,
+        basis=p.BasisContingency(up, 2.0 - up, factor, 1.0, futures=random.random() < 0.5) if style.basis else None,
         initial_factor=random.uniform(1.0, 1.3),
         maintenance_factor=random.uniform(0.8, 1.0),
         discounting=random.random() < 0.5,

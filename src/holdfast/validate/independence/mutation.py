@@ -18,8 +18,8 @@ error texts and assertions are no places.
 
 import ast
 import copy
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 KINDS = ("operator", "comparison", "constant", "min/max", "dropped", "sign", "index", "axis", "logic")
 
@@ -49,7 +49,9 @@ class Place(NamedTuple):
         variant: Which of the node's changes of this kind.
         before: The source of what is changed, short.
         after: The same afterwards.
-        words: Names and constants of the statement around it, for likeness.
+        turn: What becomes of what, where two places can be compared by it; else empty.
+        words: Names and constants of the statement around it, and
+        own_words: of what is changed, for likeness.
     """
 
     module: str
@@ -61,7 +63,9 @@ class Place(NamedTuple):
     variant: int
     before: str
     after: str
+    turn: str
     words: frozenset[str]
+    own_words: frozenset[str]
 
 
 def places(module: str, source: str) -> list[Place]:
@@ -81,7 +85,10 @@ def places(module: str, source: str) -> list[Place]:
         for kind, variant, new in changes(node):
             before, after = (" ".join(ast.unparse(one).split())[:_TEXT_LENGTH] for one in (node, new))
             line, last_line = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-            found.append(Place(module, function, line, last_line, number, kind, variant, before, after, words))
+            turn, own = _turn(kind, node, new), frozenset(_words_in(node))
+            found.append(
+                Place(module, function, line, last_line, number, kind, variant, before, after, turn, words, own)
+            )
     return sorted(found, key=lambda place: (place.line, place.number, place.kind, place.variant))
 
 
@@ -107,7 +114,7 @@ def mutated(source: str, place: Place) -> ast.Module:
 
 def changes(node: ast.AST) -> Iterator[tuple[str, int, ast.AST]]:
     """Kind, variant and what a node becomes, for every change of it."""
-    makers = {
+    makers: dict[type[ast.AST], Callable[[Any], Iterator[tuple[str, ast.AST]]]] = {
         ast.BinOp: _of_operation,
         ast.AugAssign: _of_addition,
         ast.Compare: _of_comparison,
@@ -117,11 +124,26 @@ def changes(node: ast.AST) -> Iterator[tuple[str, int, ast.AST]]:
         ast.Subscript: _of_subscript,
         ast.BoolOp: _of_logic,
     }
-    maker = makers.get(type(node))  # type: ignore[call-overload]
+    maker = makers.get(type(node))
     seen: dict[str, int] = {}
     for kind, new in maker(node) if maker else ():
         seen[kind] = seen.get(kind, -1) + 1
         yield kind, seen[kind], ast.copy_location(new, node)
+
+
+def _turn(kind: str, old: Any, new: Any) -> str:
+    """The same text for changes that are alike, wherever they are."""
+    if kind == "operator":
+        return f"{type(old.op).__name__} {type(new.op).__name__}"
+    if kind == "comparison":
+        # a < b and b > a are one comparison; what is exchanged is whether equality belongs to it.
+        strict = any(isinstance(op, ast.Lt | ast.Gt | ast.NotEq) for op in old.ops)
+        return "strict" if strict else "or equal"
+    if kind == "constant":
+        return f"{float(old.value)} {new.value > old.value}"
+    if kind == "min/max":
+        return _called(old)[:3]
+    return kind if kind in ("dropped", "sign") else ""
 
 
 def _of_operation(node: ast.BinOp) -> Iterator[tuple[str, ast.AST]]:
@@ -155,7 +177,7 @@ def _of_constant(node: ast.Constant) -> Iterator[tuple[str, ast.AST]]:
     value = node.value
     if isinstance(value, float):
         yield "constant", ast.Constant(value * _ONE_PERCENT if value else _ALMOST_NOTHING)
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(value, int) and not isinstance(value, bool):  # Truth values are whole numbers too.
         yield "constant", ast.Constant(value + 1)
         yield "constant", ast.Constant(value - 1)
 
@@ -181,7 +203,7 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
             yield "index", ast.Call(node.func, args, [])
     for at, keyword in enumerate(node.keywords):
         if keyword.arg == "axis" and isinstance(keyword.value, ast.Constant) and keyword.value.value in (0, 1):
-            turned = ast.keyword("axis", ast.Constant(1 - int(keyword.value.value)))
+            turned = ast.keyword("axis", ast.Constant(0 if keyword.value.value else 1))
             keywords = [turned if n == at else one for n, one in enumerate(node.keywords)]
             yield "axis", ast.Call(node.func, node.args, keywords)
 
@@ -212,40 +234,43 @@ def _of_logic(node: ast.BoolOp) -> Iterator[tuple[str, ast.AST]]:
     yield "logic", ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
 
 
-_NO_PLACE = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr, ast.ClassDef)
+_NO_PLACE = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
+_NOT_VALUES = ("annotation", "returns", "decorator_list")
+
+Surroundings = dict[ast.AST, tuple[str, frozenset[str]]]
+"""By node, the function around it and the words of the statement around it."""
 
 
-def _surroundings(tree: ast.Module) -> dict[ast.AST, tuple[str, frozenset[str]]]:
-    """The function and the words of the statement around each node that may be changed."""
-    found: dict[ast.AST, tuple[str, frozenset[str]]] = {}
-
-    def visit(node: ast.AST, function: str, words: frozenset[str], *, usable: bool) -> None:
-        if isinstance(node, ast.FunctionDef):
-            name = f"{function}.{node.name}".lstrip(".")
-            for statement in node.body:
-                visit(statement, name, words, usable=True)
-            return
-        if isinstance(node, ast.ClassDef):
-            for statement in node.body:
-                if isinstance(statement, ast.FunctionDef):
-                    visit(statement, f"{function}.{node.name}".lstrip("."), words, usable=True)
-            return
-        if isinstance(node, _NO_PLACE) or _called_in(node) == "invariant":
-            return
-        if isinstance(node, ast.stmt):
-            words = _words(node)
-        if usable:
-            found[node] = function, words
-        for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns", "decorator_list"):
-                continue
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
-                    visit(child, function, words, usable=usable)
-
+def _surroundings(tree: ast.Module) -> Surroundings:
+    """The surroundings of every node that may be changed."""
+    found: Surroundings = {}
     for statement in tree.body:
-        visit(statement, "", frozenset(), usable=_is_number(statement))
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef) or _is_number(statement):
+            _surround(statement, "", frozenset(), found)
     return found
+
+
+def _surround(node: ast.AST, function: str, words: frozenset[str], found: Surroundings) -> None:
+    """Add a node and those within it."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        is_class = isinstance(node, ast.ClassDef)
+        for statement in node.body:
+            if not is_class or isinstance(statement, ast.FunctionDef):
+                _surround(statement, f"{function}.{node.name}".lstrip("."), words, found)
+        return
+    if isinstance(node, _NO_PLACE) or _called_in(node) == "invariant":
+        return
+    around = _words(node) if isinstance(node, ast.stmt) else words
+    found[node] = function, around
+    for child in _children(node, _NOT_VALUES):
+        _surround(child, function, around, found)
+
+
+def _children(node: ast.AST, without: tuple[str, ...]) -> Iterator[ast.AST]:
+    """Child nodes but those of some fields."""
+    for name, value in ast.iter_fields(node):
+        if name not in without:
+            yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST))
 
 
 def _called_in(node: ast.AST) -> str:
@@ -257,30 +282,27 @@ def _is_number(node: ast.stmt) -> bool:
     allowed = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Tuple, ast.operator, ast.unaryop, ast.Load, ast.Name)
     value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
     texts = (one.value for one in ast.walk(value) if isinstance(one, ast.Constant)) if value else ()
-    return value is not None and all(isinstance(one, allowed) for one in ast.walk(value)) and not any(
-        isinstance(text, str) for text in texts
+    return (
+        value is not None
+        and all(isinstance(one, allowed) for one in ast.walk(value))
+        and not any(isinstance(text, str) for text in texts)
     )
 
 
 def _words(statement: ast.stmt) -> frozenset[str]:
     """Names and constants of a statement, of a compound one those of its head."""
-    found: set[str] = set()
-    heads = [
-        child
-        for name, value in ast.iter_fields(statement)
-        if name not in ("body", "orelse", "finalbody", "handlers")
-        for child in (value if isinstance(value, list) else [value])
-        if isinstance(child, ast.AST)
-    ]
-    for head in heads:
-        for node in ast.walk(head):
-            if isinstance(node, ast.Name):
-                found.update(_split(node.id))
-            elif isinstance(node, ast.Attribute):
-                found.update(_split(node.attr))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-                found.add(repr(float(node.value)))
-    return frozenset(found)
+    heads = _children(statement, ("body", "orelse", "finalbody", "handlers"))
+    return frozenset(word for head in heads for word in _words_in(head))
+
+
+def _words_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield from _split(node.id)
+        elif isinstance(node, ast.Attribute):
+            yield from _split(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            yield repr(float(node.value))
 
 
 def _split(name: str) -> list[str]:

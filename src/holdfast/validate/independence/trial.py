@@ -60,7 +60,7 @@ def attempt(
         install(engine, codes, mutant)
         return np.concatenate([engine.figures(situation) for situation in bank]).tobytes()
 
-    found, problem = _apart(work)
+    found, problem = _apart(work, SECONDS_MAXIMUM)
     if problem:
         return Trial(None, problem)
     figures = np.frombuffer(found, np.float64).reshape(-1, 3)
@@ -92,7 +92,7 @@ def reached(engine: Engine, bank: Sequence[Situation], codes: Codes) -> dict[str
     return {module: frozenset(lines) for module, lines in found.items()}
 
 
-def _apart(work: Callable[[], Any], seconds: float = SECONDS_MAXIMUM) -> tuple[Any, str]:
+def _apart(work: Callable[[], Any], seconds: float) -> tuple[Any, str]:
     """Do something in a fork: its result, and what went wrong, which is empty where nothing did."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
@@ -128,7 +128,7 @@ def _child(work: Callable[[], Any], reading: int, writing: int) -> None:
         warnings.simplefilter("ignore")
         np.seterr(all="ignore")
         answer = (work(), "")
-    except BaseException as error:  # noqa: BLE001 (a mutant may raise anything)
+    except BaseException as error:  # A mutant may raise anything.
         answer = (None, f"{type(error).__name__}: {error}"[:200])
     with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
         pipe.write(msgspec.msgpack.encode(answer))
@@ -136,14 +136,14 @@ def _child(work: Callable[[], Any], reading: int, writing: int) -> None:
 
 
 def _limit_memory() -> None:
-    with open("/proc/self/statm", encoding="ascii") as pages:  # noqa: PTH123
+    with open("/proc/self/statm", encoding="ascii") as pages:
         used = int(pages.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
 
 
 def _read_all(pipe: int, until: float) -> tuple[bytes, bool]:
     """Everything that comes through a pipe, and whether it ended in time."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
         if not ready:

@@ -11,7 +11,6 @@ What lives here: the venue and its contracts. What may not: which accounts and m
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-
 from holdfast.core import ledger, posting
 from holdfast.core.cold.accounts import new_account
 from holdfast.core.fold import Fold
@@ -41,16 +40,22 @@ class Contract(NamedTuple):
     lot: str
     decimals: int
 
+    @property
+    def steps(self) -> int:
+        """Price steps in one unit of the quote currency."""
+        return int(10**self.decimals)
+
 
 CONTRACTS = {
     "BTC-PERPETUAL": Contract("10", 2), "BTC_USDC-PERPETUAL": Contract("0.001", 2), "BTC-25SEP20": Contract("10", 2),
-    "BTC_USDC-30OCT20": Contract("0.001", 2), "BTC-25SEP20-10000-C": Contract("0.1", 4),
+    "BTC_USDC-30OCT20": Contract("0.002", 2), "BTC-25SEP20-10000-C": Contract("0.1", 4),
     "BTC-25SEP20-10000-P": Contract("0.1", 4), "BTC-25SEP20-9000-P": Contract("0.1", 4),
     "BTC_USDC-25SEP20-10000-C": Contract("0.1", 2), "BTC_USDC-25SEP20-11000-P": Contract("0.1", 2),
-    "BTC-30OCT20-11000-C": Contract("0.1", 4), "BTC-30OCT20-11000-P": Contract("0.1", 4),
-    "ETH-PERPETUAL": Contract("1", 2), "ETH_USDC-PERPETUAL": Contract("0.01", 2), "ETH_USDC-30OCT20": Contract("0.01", 2),
-    "ETH_USDC-25SEP20-400-P": Contract("1", 2), "ETH_USDC-30OCT20-380-C": Contract("1", 2),
-    "ETH-25SEP20-400-C": Contract("1", 4), "ETH-25SEP20-420-C": Contract("1", 4),
+    "BTC-30OCT20-11000-C": Contract("0.1", 4), "BTC-30OCT20-11000-P": Contract("0.25", 4),
+    "ETH-PERPETUAL": Contract("5", 2), "ETH_USDC-PERPETUAL": Contract("0.01", 2),
+    "ETH_USDC-30OCT20": Contract("0.01", 2), "ETH_USDC-25SEP20-400-P": Contract("1", 2),
+    "ETH_USDC-30OCT20-380-C": Contract("1", 2), "ETH-25SEP20-400-C": Contract("1", 4),
+    "ETH-25SEP20-420-C": Contract("1", 4),
 }  # fmt: skip
 
 
