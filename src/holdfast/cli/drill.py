@@ -39,7 +39,7 @@ def drill() -> None:
 def second_engine(
     *, accounts: Accounts = 20_000, seed: Seed = -1, report: Report = None, keep: Keep = None, json_: Json = False
 ) -> None:
-    """Wrong numbers in the first engines of a real cluster with second engines; seven minutes."""
+    """Wrong numbers in the first engines of a real cluster with second engines; about four minutes."""
     try:
         from holdfast.chaos.second_engine.report import markdown, plain
         from holdfast.chaos.second_engine.run import check, run

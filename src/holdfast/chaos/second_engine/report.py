@@ -115,7 +115,7 @@ def _sentences(result: Result) -> list[str]:
         new = [text for text in act.degraded if text not in known]
         known.update(new)
         if new:
-            found.append(f"- {act.name}: every answer of an engine said at its end: {'; '.join(new)}.")
+            found.append(f"- {act.name}: an engine answers at its end with: {'; '.join(new)}.")
         if act.suspended:
             found.append(f"- {act.name}: suspended {', '.join(act.suspended)}; the others went on.")
     return found
