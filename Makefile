@@ -42,6 +42,7 @@ bench: setup
 	$(RUN) holdfast bench account
 	$(RUN) holdfast bench fold
 	$(RUN) holdfast bench embedded
+	$(RUN) holdfast bench witness
 	$(RUN) holdfast bench cluster
 
 # The long set of faults: `make chaos SEED=7 MINUTES=30`. Without SEED a new one, which is said.

@@ -155,6 +155,19 @@ def test_votes_wait_for_a_late_second_engine_and_then_go_without_it():
     assert sent(world, c.Liquidate)
 
 
+@pytest.mark.criterion("NOD-21", "QRM-16")
+def test_what_was_said_without_the_second_engine_is_said_again_with_it():
+    world = TwoEngines().venue()
+    world.silent |= {0, 1, 2}
+    world.price(BREACH)
+    world.wait(PATIENCE_S + 1)
+    assert {int(row["flags"]) for _, row in rows(world)} == {FLAG_WITHOUT_B}
+    assert world.status() is Status.BREACH_PENDING
+    world.release()
+    world.wait(1)
+    assert sent(world, c.Liquidate)
+
+
 @pytest.mark.criterion("NOD-21")
 def test_without_a_second_engine_nothing_waits_and_answers_say_so():
     world = TwoEngines().venue()

@@ -12,6 +12,7 @@ from holdfast.validate.independence.bank import SCENES
 from holdfast.validate.independence.engines import ENGINES, FIRST, SECOND, source_of
 from holdfast.validate.independence.judge import Outcome
 from holdfast.validate.independence.mutation import KINDS, mutated, places
+from holdfast.validate.independence.plain import stand_ins
 from holdfast.validate.independence.run import Bench
 
 CHARGES = "holdfast.margin.charges"
@@ -61,6 +62,27 @@ def test_source_read_as_plain_python_gives_the_bits_of_the_kernel(bench):
     compiled = np.concatenate([banks.figures(situation) for situation in bench.bank])
     assert np.array_equal(compiled, bench.truth.first)
     assert len(compiled) == 2 * 3 * 16
+
+
+@pytest.mark.criterion("IND-8")
+def test_memory_outside_of_an_array_is_an_error():
+    memory, registers = (stand_ins()[name] for name in ("holdfast.margin.memory", "holdfast.pricing.vectors"))
+    array = np.arange(6.0).reshape(2, 3)
+    assert memory.element(array, 4) == memory.entry(array, 1, 1) == 4.0
+    assert registers.load(array, 2, 3).tolist() == [2.0, 3.0, 4.0]
+    memory.put(array, 5, 9.0)
+    registers.store(array, 0, registers.splat(7.0, 2))
+    assert array.tolist() == [[7.0, 7.0, 2.0], [3.0, 4.0, 9.0]]
+    for index in (-1, 6):
+        for call in (
+            lambda at: memory.element(array, at),
+            lambda at: memory.put(array, at, 0.0),
+            lambda at: memory.entry(array, 0, at),
+            lambda at: registers.load(array, at, 1),
+            lambda at: registers.store(array, at, np.zeros(1)),
+        ):
+            with pytest.raises(IndexError):
+                call(index)
 
 
 @pytest.mark.criterion("IND-7", "IND-8")

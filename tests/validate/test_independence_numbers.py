@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from holdfast.cli.main import app
 from holdfast.domain.commands import SetRules
 from holdfast.domain.errors import InputError
+from holdfast.margin.table import LineField, ModelField
 from holdfast.validate import independence
 from holdfast.validate.independence import bank as banks
 from holdfast.validate.independence import coincidence, noise, report, run
@@ -65,6 +66,8 @@ def test_verdicts_of_the_page():
     wrong = judged(Trial(figures((900.0, 1_200.0, 1_000.0))), "A", truth(EVEN))
     assert (wrong.wrong_alone, wrong.wrong_quorum, wrong.held_back) == (1, 0, 0)
     below = (900.0, 1_200.0, 1_000.0)
+    already = judged(Trial(figures(below, below)), "A", Truth(figures(below, EVEN), figures(below, below), SetRules()))
+    assert (already.wrong_alone, already.wrong_quorum, already.held_back) == (1, 1, 0)
     late = judged(Trial(figures(EVEN)), "B", truth(below))
     assert (late.wrong_alone, late.wrong_quorum, late.held_back) == (0, 0, 1)
     assert would_liquidate(figures(below, EVEN), figures(below, below), SetRules()).tolist() == [True, False]
@@ -142,6 +145,27 @@ def test_noise_is_detected_beyond_the_tolerance_and_liquidates_nothing(small_ben
     if size == noise.SIZES[-1]:
         assert found.share_detected > 0.5
         assert found.wrong_alone > 0
+
+
+@pytest.mark.criterion("IND-12")
+def test_noise_moves_every_value_of_a_table_by_no_more_than_its_size(small_bench):
+    for table in small_bench.bank[0].fold.machine.marked.tables:
+        plain, noisy = table.arrays, noise.with_noise(table.arrays, 1e-3, np.random.default_rng(1))
+        scenarios = int(plain.model[ModelField.SCENARIOS])
+        columns = [LineField.TODAY, LineField.IN_ASSET]
+        pairs = [
+            (plain.values, noisy.values),
+            (plain.basis, noisy.basis),
+            (plain.lines[:, columns], noisy.lines[:, columns]),
+        ]
+        for before, after in pairs:
+            moved = np.abs(after - before)[before != 0] / np.abs(before[before != 0])
+            assert (moved > 0).all()
+            assert (moved <= 1e-3 * (1 + 1e-9)).all()
+        assert np.array_equal(noisy.today, noisy.lines[:, LineField.TODAY])
+        assert (noisy.values[:, scenarios:] == noisy.values[:, scenarios - 1 : scenarios]).all()
+        others = [n for n in range(plain.lines.shape[1]) if n not in columns]
+        assert np.array_equal(plain.lines[:, others], noisy.lines[:, others])
 
 
 @pytest.fixture(scope="module")

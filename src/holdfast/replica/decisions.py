@@ -145,7 +145,8 @@ def _rows_of_accounts(fold: Fold, replica: int, second: SecondEngine | None, now
         found = None if second is None else second.finding(fold, account)
         if found is not None:
             word = _word(fold, found)
-            is_news = replica in ballots if word is Verdict.BAND else not _is_said(fold, ballots, replica, version)
+            is_said = _is_said(fold, ballots, replica, version) and ballots[replica].with_b
+            is_news = replica in ballots if word is Verdict.BAND else not is_said
             if is_news:
                 yield _row(account, word, 0, version, found)
             continue

@@ -6,6 +6,7 @@ what its answers mean (`node.comparison`, `node.examination`).
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -17,6 +18,8 @@ from holdfast.replica.witnessing.messages import LENGTH_SIZE, Broken, Message, e
 BACKLOG_MAXIMUM: Final = 128 << 20
 """Bytes that may wait for the other engine."""
 END_S: Final = 3.0
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Of linear algebra, unless the environment says otherwise: more would take the processors from the node."""
 
 
 class EngineLink:
@@ -54,6 +57,7 @@ class EngineLink:
             self._program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=ONE_THREAD | os.environ,
             limit=1 << 20,
         )
         waiting, self._waiting = self._waiting, []

@@ -123,6 +123,6 @@ def judged(trial: Trial, letter: str, truth: Truth) -> Judgement:
         differing=int((away > 1.0).sum()),
         largest=float(away.max()),
         wrong_alone=int((is_below(trial.figures) & ~truth.below).sum()),
-        wrong_quorum=0,
+        wrong_quorum=int((liquidated & ~truth.below).sum()),
         held_back=int((due & ~liquidated).sum()),
     )
