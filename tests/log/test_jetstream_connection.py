@@ -126,6 +126,25 @@ def test_a_user_who_is_shut_out_for_a_while_comes_back(tmp_path):
 
 
 @pytest.mark.criterion("LOG-21")
+def test_a_flush_goes_behind_what_waits_to_be_sent(tmp_path, monkeypatch):
+    """Else a subscription may be unknown to the server when `flush` ends."""
+
+    async def work(server):
+        sent = []
+        client = await connect(server.access(), name="test")
+        monkeypatch.setattr(client._transport, "write", sent.append)
+        monkeypatch.setattr(client._transport, "writelines", sent.extend)
+        await client.subscribe(SUBJECT)
+        with pytest.raises(nats.errors.FlushTimeoutError):
+            await client.flush(0.2)
+        assert [line.split()[0] for line in sent[:2]] == [b"SUB", b"PING"]
+        await client.close()
+
+    with OneServer(tmp_path, USERS % "right") as server:
+        run(work(server))
+
+
+@pytest.mark.criterion("LOG-21")
 def test_a_broken_connection_keeps_nothing_and_holds_nobody(tmp_path):
     """What waits for an answer ends at once, and what was to be sent is not sent later."""
 
