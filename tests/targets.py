@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -36,7 +37,7 @@ def runnable_targets() -> list[str]:
 
 
 def run_for_targets(script: str) -> dict[str, str]:
-    """Run Python source once per runnable target, in a fresh process with an empty compilation cache.
+    """Run Python source once per runnable target, in fresh processes with empty compilation caches, beside each other.
 
     Args:
         script: Python source; `tests/` and the package are importable in it.
@@ -47,25 +48,27 @@ def run_for_targets(script: str) -> dict[str, str]:
     Raises:
         AssertionError: A process failed; the text has its error output.
     """
-    outputs = {}
-    for target in runnable_targets():
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "script.py"
-            source.write_text(script)
-            environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_CPU_")}
-            path = os.pathsep.join([str(_HERE), str(_HERE.parent / "src"), environment.get("PYTHONPATH", "")])
-            environment |= TARGETS[target] | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}
-            done = subprocess.run(
-                [sys.executable, str(source)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS_MAX,
-                check=False,
-            )
-        assert done.returncode == 0, f"target {target}: {done.stderr}"
-        outputs[target] = done.stdout
-    return outputs
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
+        return dict(threads.map(lambda target: (target, _run_for(target, script)), runnable_targets()))
+
+
+def _run_for(target: str, script: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "script.py"
+        source.write_text(script)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_CPU_")}
+        path = os.pathsep.join([str(_HERE), str(_HERE.parent / "src"), environment.get("PYTHONPATH", "")])
+        environment |= TARGETS[target] | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, str(source)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS_MAX,
+            check=False,
+        )
+    assert done.returncode == 0, f"target {target}: {done.stderr}"
+    return done.stdout
 
 
 def assembly_facts(assembly: str) -> dict[str, bool]:

@@ -139,6 +139,45 @@ def test_two_paths_make_one_sequence(start, steps):
     assert not delivered.follower._ended.is_set()
 
 
+@pytest.mark.criterion("LOG-22")
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60))
+def test_what_is_acknowledged_needs_no_path(steps):
+    """Acknowledged in any order, brought by a path in its order, again or not: one sequence, as far as it is known."""
+    delivered, place, known = Delivered(), 0, set()
+    for is_acknowledged, position in steps:
+        if is_acknowledged:
+            delivered.follower.stored(position, log_frame(position), "")
+            known.add(position)
+        else:
+            assert delivered.follower.receive(place, log_frame(place), "")
+            known.add(place)
+            place += 1
+        end = next(number for number in range(100) if number not in known)
+        assert delivered.frames == [log_frame(number) for number in range(end)]
+    assert all(position >= len(delivered.frames) for position in delivered.follower._stored)
+
+
+@pytest.mark.criterion("LOG-24")
+def test_a_path_that_brings_another_frame_than_was_acknowledged():
+    delivered = Delivered()
+    delivered.follower.stored(0, log_frame(0), "")
+    assert delivered.follower.receive(0, b"another", "")
+    asyncio.run(ended(delivered.follower))
+    assert [type(fault) for fault in delivered.faults] == [errors.ForkedError]
+
+
+@pytest.mark.criterion("LOG-22")
+def test_nothing_acknowledged_is_delivered_before_the_log_showed_what_was_known():
+    delivered = Delivered(5, (4, log_frame(4)))
+    delivered.follower.stored(5, log_frame(5), "")
+    assert delivered.frames == []
+    for position in (4, 5):
+        assert delivered.follower.receive(position, log_frame(position), "")
+    assert delivered.frames == [log_frame(5)]
+    delivered.follower.stored(6, log_frame(6), "")
+    assert delivered.frames == [log_frame(5), log_frame(6)]
+
+
 @pytest.mark.criterion("LOG-24")
 @given(st.integers(1, 20), st.integers(0, 19), st.booleans())
 def test_another_frame_at_a_position_that_was_read(count, position, known):

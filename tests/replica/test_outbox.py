@@ -11,7 +11,7 @@ from holdfast.domain.messages import Batch
 from holdfast.domain.outcomes import OUTCOME, command_id
 from holdfast.domain.reasons import Reason
 from holdfast.replica.node import outbox as module
-from holdfast.replica.node.outbox import FLIGHTS_MAXIMUM, EvictedError, Outbox
+from holdfast.replica.node.outbox import FLIGHTS_MAXIMUM, FULL_FLIGHTS_MAXIMUM, PACE_S, EvictedError, Outbox
 
 SESSION = 77
 
@@ -62,20 +62,33 @@ def test_an_idle_line_sends_at_once_and_a_busy_one_when_what_is_under_way_is_gon
     (first,) = box.sends(0.0)
     box.offer("b", batch(1, 2))
     box.offer("c", batch(1, 3))
-    assert box.sends(5.0) == []
-    assert box.next_at(5.0) is None
-    deliver(box, log, first, 6.0)
-    assert box.next_at(6.0) == 6.0
-    (second,) = box.sends(6.0)
+    assert box.sends(PACE_S / 2) == []
+    assert box.next_at(PACE_S / 2) == PACE_S
+    deliver(box, log, first, PACE_S / 2)
+    assert box.next_at(PACE_S / 2) == PACE_S / 2
+    (second,) = box.sends(PACE_S / 2)
     assert [len(decode_frame(m.frame).records) for m in (first, second)] == [1, 2]
     assert (first.id, second.id) == ("n.1.0", "n.2.0")
+
+
+@pytest.mark.criterion("NOD-2")
+def test_a_log_far_away_gets_a_frame_at_every_pace_and_sixteen_are_the_most():
+    box = Outbox("n", SESSION)
+    for n in range(FLIGHTS_MAXIMUM):
+        now = n * 2 * PACE_S
+        box.offer(n, batch(1, 1 + n))
+        assert box.next_at(now) == now
+        assert len(box.sends(now)) == 1
+    box.offer("more", batch(1, 99))
+    assert box.next_at(9.0) is None
+    assert box.sends(9.0) == []
 
 
 @pytest.mark.criterion("NOD-2")
 def test_a_full_line_does_not_wait_and_four_frames_are_the_most():
     box = Outbox("n", SESSION)
     now = 0.0
-    for n in range(FLIGHTS_MAXIMUM):
+    for n in range(FULL_FLIGHTS_MAXIMUM):
         box.offer(n, batch(4_095, 1 + n * 4_095))
         assert len(box.sends(now)) == 1
     box.offer("more", batch(4_095, 99_999))

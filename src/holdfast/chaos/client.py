@@ -37,6 +37,7 @@ from holdfast.client.outcome import Outcome, Receipt
 from holdfast.client.results import Settings
 from holdfast.domain.errors import InputError
 from holdfast.domain.reasons import Reason
+from holdfast.log import loops
 
 UNDER_WAY = 6
 """Submissions whose fate is not known yet."""
@@ -214,4 +215,4 @@ async def run(orders: Orders) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Orders)))
+    loops.run(run(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Orders)))

@@ -22,6 +22,7 @@ from holdfast.client.pending import Pending
 from holdfast.client.results import Session, Settings
 from holdfast.domain.commands import ColdCommand
 from holdfast.domain.frames import Records
+from holdfast.log import loops
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ class Client:
             read_timeout_s=read_timeout_s,
         )
         self._client = client
-        self._loop = asyncio.new_event_loop()
+        self._loop = loops.new_loop()
         self._is_closed = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="holdfast-client", daemon=True)

@@ -346,6 +346,8 @@ class Engine:
     def _published(self, message: Message, position: int, repeated: bool) -> None:  # noqa: FBT001
         if self.node is not None:
             self._observer.told(self, message, position)
+            if position != NONE and self._following is not None:
+                self._following.stored(position, message.frame, message.id)
             self.node.published(message.id, self._scheduler.now, position=position)
             if position == NONE or repeated:
                 self._turn()

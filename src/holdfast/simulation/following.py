@@ -58,6 +58,13 @@ class Following:
             self._is_due = True
             self._scheduler.after(self._scheduler.between(*LAG_S), self._read)
 
+    def stored(self, position: int, frame: bytes, message_id: str) -> None:
+        """The node's own frame is acknowledged: it counts as read where everything before it was read."""
+        shown = self._known is None or not self._is_new
+        if position == self.next and shown and not self._is_over:
+            self.next, self._known = position + 1, frame
+            self._deliver(position, frame, message_id)
+
     def close(self) -> None:
         """Deliver nothing more."""
         self._is_over = True

@@ -4,7 +4,6 @@ Each region's server, engine and client are close to each other; what passes bet
 delays are of user-space relays on one machine: what is real is the number of journeys that a commit makes.
 """
 
-import asyncio
 import random
 import tempfile
 import time
@@ -17,6 +16,7 @@ from holdfast.chaos.stage import Stage
 from holdfast.client.asynchronous import AsyncClient
 from holdfast.domain import commands as c
 from holdfast.domain.errors import invariant
+from holdfast.log import loops
 
 DELAYS_MS: Final = (0, 10, 40, 80)
 """One way; the journey there and back takes twice that."""
@@ -51,7 +51,7 @@ def _orders(stage: Stage, accounts: tuple[int, ...], contract: int, delay_ms: in
     folder = stage.folder / "bench"
     folder.mkdir(exist_ok=True)
     for region in stage.wiring.regions:
-        asyncio.run(_from(stage.wiring.client_file(folder, region), accounts, contract, taken))
+        loops.run(_from(stage.wiring.client_file(folder, region), accounts, contract, taken))
     return taken
 
 

@@ -20,6 +20,7 @@ from holdfast.bench.venue import BATCH
 from holdfast.cluster.connections import connected
 from holdfast.cluster.engines import statuses
 from holdfast.domain.frames import RECORD, encode_frame
+from holdfast.log import loops
 from holdfast.log.jetstream.connection import connect
 from holdfast.log.jetstream.publisher import publish
 from holdfast.replica.configuration import read_configuration
@@ -47,7 +48,7 @@ def benchmark(*, trials: int = TRIALS, accounts: int = ACCOUNTS, rounds: int = R
         accounts: Of the venue.
         rounds: Of trades in batches.
     """
-    return asyncio.run(_measured(trials, accounts, rounds))
+    return loops.run(_measured(trials, accounts, rounds))
 
 
 async def _measured(trials: int, accounts: int, rounds: int) -> ClusterResult:

@@ -2,9 +2,10 @@
 
 Theory of operation. Two paths read the same stream through different servers, all the time: what comes first counts,
 and the death of a server delays nothing while the other path is well. What the second brings is compared with what the
-first brought. Each new consumer begins at the last frame known, so that it shows its history before it adds to it. Each
-second the follower asks the stream for its end and its making (`watch`); when another server leads the stream, it
-compares the last frame read with that leader's.
+first brought. A frame that this process itself appended counts as read as soon as it is acknowledged. Each new consumer
+begins at the last frame known, so that it shows its history before it adds to it. Each second the follower asks the
+stream for its end and its making (`watch`); when another server leads the stream, it compares the last frame read with
+that leader's.
 
 A fault is told once and ends the delivery: nothing that comes after may be believed. Servers that do not answer are no
 fault.
@@ -83,6 +84,7 @@ class Follower:
         self._verified = known is None
         self._recent = dict([known] if known else [])
         self._recent_length = sum(map(len, self._recent.values()))
+        self._stored: dict[int, tuple[bytes, str]] = {}
         self._found: LogError | None = None
         self._failure: Exception | None = None
         self._ended = asyncio.Event()
@@ -133,19 +135,37 @@ class Follower:
         if self._ended.is_set():
             return True
         if position == self._next:
-            self._remember(position, frame)
-            self._next = position + 1
-            try:
-                self._deliver(position, frame, message_id)
-            except Exception as error:  # the library would swallow it
-                self._failure = error
-                self._ended.set()
+            self._take(position, frame, message_id)
+            while not self._ended.is_set() and self._next in self._stored:
+                self._take(self._next, *self._stored[self._next])
             return True
         if position > self._next:
             self._jumped_at = self._next
             return False
         self._compare(position, frame)
         return True
+
+    def stored(self, position: int, frame: bytes, message_id: str) -> None:
+        """Take a frame that this process appended, and of which the log's leader says that it is there.
+
+        That saves the way back through a consumer, where every frame before it is known already. What the read paths
+        bring from that position later is compared with it.
+        """
+        if position < self._next or self._ended.is_set():
+            return
+        self._stored[position] = frame, message_id
+        if self._verified and position == self._next:
+            self.receive(position, frame, message_id)
+
+    def _take(self, position: int, frame: bytes, message_id: str) -> None:
+        self._remember(position, frame)
+        self._stored.pop(position, None)
+        self._next = position + 1
+        try:
+            self._deliver(position, frame, message_id)
+        except Exception as error:  # the library would swallow it
+            self._failure = error
+            self._ended.set()
 
     def _remember(self, position: int, frame: bytes) -> None:
         recent = self._recent

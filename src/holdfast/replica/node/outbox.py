@@ -1,10 +1,11 @@
 """What a node sends to the log: batches become frames, and each frame is sent until the log shows that it counted.
 
 Theory of operation. Batches wait in one line. A frame is cut from the whole line when nothing is under way; while
-something is, only when the line fills a frame, with at most four under way. So a lone command goes at once, and the
-busier the log the more commands share a frame. A frame is sent as one message
-under an id of three parts: this process's nonce, the frame's number, the attempt. What the broker answers decides only
-whether to send again; that a frame counted is known from the log alone, when the fold met it there and took it.
+something is, when the line fills a frame or the last cut is a while ago. So a lone command goes at once, the busier the
+log the more commands share a frame, and where the log is far away a command waits for its own journey only, not for
+that of the frame before, too. A frame is sent as one message under an id of three parts: this process's nonce, the
+frame's number, the attempt. What the broker answers decides only whether to send again; that a frame counted is known
+from the log alone, when the fold met it there and took it.
 
     waiting ──cut──▶ sent ──stored──▶ stored ──the log shows it, taken──▶ gone: its batches are answered
                       │ ▲                │
@@ -31,8 +32,13 @@ from holdfast.domain.outcomes import OUTCOME, Outcomes
 from holdfast.domain.reasons import Reason
 from holdfast.replica.gateway import FRAME_LENGTH_TARGET, Gateway
 
-FLIGHTS_MAXIMUM = 4
-"""Frames under way. More would not be faster, as the log's leader takes one after the other."""
+FLIGHTS_MAXIMUM = 16
+"""Frames under way, as long as they are short."""
+FULL_FLIGHTS_MAXIMUM = 4
+"""Full frames under way. More would not be faster, as the log's leader takes one after the other."""
+PACE_S = 0.02
+"""After a cut, until the next one of a line that does not fill a frame while something is under way. A log nearby
+answers sooner; one far away would else make every command wait for two journeys."""
 BYTES_MAXIMUM = 8 << 20
 """Bytes that may wait and be under way; beyond it a batch is turned away before it queues."""
 PAUSE_S, PAUSE_MAXIMUM_S = 0.02, 0.25
@@ -129,6 +135,8 @@ class Outbox:
         self._offset = 0  # commands of the line's first batch that are in frames already
         self._line_bytes = 0
         self._flights: dict[int, _Flight] = {}
+        self._flights_bytes = 0
+        self._cut_at = float("-inf")
         self._bytes = 0
         self._done: list[Resolved] = []
 
@@ -158,8 +166,9 @@ class Outbox:
 
     def sends(self, now: float) -> list[Message]:
         """What is to be published now."""
-        if self._line and self._is_due():
+        if self._line and now >= self._due_at():
             self._cut()
+            self._cut_at = now
         out = []
         for flight in self._to_send(now):
             flight.state = State.SENT
@@ -171,7 +180,8 @@ class Outbox:
         first = next(iter(self._flights.values()), None)
         if first is not None and first.state is State.LOST:
             return max(now, first.again_at)
-        return now if self._line and self._is_due() else None
+        due_at = self._due_at() if self._line else float("inf")
+        return max(now, due_at) if due_at < float("inf") else None
 
     def published(self, message_id: str, now: float, *, stored: bool) -> None:
         """What became of a message.
@@ -218,9 +228,19 @@ class Outbox:
         out, self._done = self._done, []
         return out
 
-    def _is_due(self) -> bool:
+    def _due_at(self) -> float:
+        """When the line is to be cut if nothing happens until then."""
+        if not self._flights:
+            return float("-inf")
+        if len(self._flights) >= FLIGHTS_MAXIMUM or self._flights_bytes + self._target > self._length_maximum:
+            return float("inf")
         is_full = self._line_bytes >= self._target - HEADER_LENGTH
-        return not self._flights or (is_full and len(self._flights) < FLIGHTS_MAXIMUM)
+        return float("-inf") if is_full else self._cut_at + PACE_S
+
+    @property
+    def _length_maximum(self) -> int:
+        """Bytes of frames under way."""
+        return FULL_FLIGHTS_MAXIMUM * self._target
 
     def _cut(self) -> None:
         """Turn the whole line into frames; those beyond the limit of flights stay ready."""
@@ -228,6 +248,7 @@ class Outbox:
             count = int.from_bytes(frame[_COUNT], "little")
             number = int.from_bytes(frame[_NUMBER], "little")
             self._flights[number] = _Flight(number, frame, list(self._take(count)))
+            self._flights_bytes += len(frame)
         self._line_bytes = 0
         invariant(not self._line, "every waiting command went into a frame")
 
@@ -246,8 +267,10 @@ class Outbox:
     def _to_send(self, now: float) -> list[_Flight]:
         """The earliest frame if it was lost and its pause is over; and new ones as long as no earlier one is lost."""
         out: list[_Flight] = []
+        length = 0
         for place, flight in enumerate(self._flights.values()):
-            if place >= FLIGHTS_MAXIMUM:
+            length += len(flight.frame)
+            if place >= FLIGHTS_MAXIMUM or (place and length > self._length_maximum):
                 break
             if flight.state is State.LOST:
                 if place == 0 and now >= flight.again_at:
@@ -270,6 +293,7 @@ class Outbox:
 
     def _resolve(self, flight: _Flight, position: int, outcomes: Outcomes, details: dict[int, object]) -> None:
         del self._flights[flight.number]
+        self._flights_bytes -= len(flight.frame)
         at = 0
         for waiting, first, size in flight.parts:
             waiting.outcomes[first : first + size] = outcomes[at : at + size]

@@ -14,6 +14,7 @@ What may not live here: the protocol. Normative: specs/cluster-node.md.
 import asyncio
 import contextlib
 import functools
+import gc
 import json
 import os
 import secrets
@@ -37,6 +38,7 @@ from holdfast.domain.commands import QuarantineCommand
 from holdfast.domain.errors import HoldfastError, InputError
 from holdfast.domain.messages import Busy, Read, Refused, Write, WriteNamed, decode_request, encode_message
 from holdfast.domain.snapshots import encode_snapshot
+from holdfast.log import loops
 from holdfast.log.errors import LogError, MissingLogError
 from holdfast.log.jetstream.api import SilenceError
 from holdfast.log.jetstream.connection import connect
@@ -98,7 +100,7 @@ def run(configuration: Configuration) -> int:
     """Run a node until it is told to end; the exit status of its command."""
     process = NodeProcess(configuration)
     try:
-        return asyncio.run(process.run())
+        return loops.run(process.run())
     except HoldfastError as error:
         say(configuration.name, str(error))
         return getattr(error, "exit_code", EXIT_INPUT)
@@ -293,6 +295,7 @@ class NodeProcess:
 
     async def _serve(self) -> None:
         """Take part until told to end."""
+        gc.freeze()  # What is there now stays: looking through it again and again would only hold up answers.
         subscriptions = await self._subscribe()
         for name, view in (("second", self._node.comparison), ("exact", self._node.examination)):
             if view is not None:
@@ -400,6 +403,8 @@ class NodeProcess:
         published = await publish(self._link, message.frame, message.id, PUBLISH_S)
         position = published.position if published.fate is Fate.STORED else NONE
         now = time.monotonic()
+        if position != NONE:
+            self._follower.stored(position, message.frame, message.id)
         self._node.published(message.id, now, position=position)
         if not published.again:
             self._failure = EngineError(self._name, f"the log takes none of its frames: {published.problem}", ADVICE)
