@@ -119,7 +119,9 @@ def test_trades_change_equity_by_their_profit_alone(done, marks):
     start = Portfolio({"BTC": 1.0, "USDC": 5.0}, (Position(PERPETUAL, 100.0, -0.2), Position(LINEAR, -2.0, -90.0)))
     after = equity(start.with_trades(done), marks)
     expected = equity(start, marks)
-    scale = 1.0
+    scale = 1.0 + sum(
+        abs(held.quantity * unit_value(held.instrument, marks[held.instrument])) for held in start.positions
+    )
     for trade in done:
         values = unit_value(trade.instrument, marks[trade.instrument]), unit_value(trade.instrument, trade.price)
         expected[trade.instrument.settlement] += trade.quantity * (values[0] - values[1])

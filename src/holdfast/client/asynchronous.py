@@ -192,7 +192,7 @@ class AsyncClient:
             ClosedError: The client was closed.
         """
         contents = contents_of(records, blob, every=every)
-        for kind in np.unique(records["kind"]).tolist():
+        for kind in set(records["kind"].tolist()):
             if RecordKind(kind) not in ROLES[self.role]:
                 advice = f"send it as another role than {self.role}"
                 raise InputError("not-allowed", "records", RecordKind(kind).name, advice, "is not for this role")

@@ -93,7 +93,8 @@ class Batch:
         """Be as if it had never been numbered."""
         count = self.content.count
         self.outcomes: Outcomes = np.zeros(count, OUTCOME)
-        self.done, self.fenced, self.lost = (np.zeros(count, np.bool_) for _ in range(3))
+        self.done, self.fenced, self.lost = np.zeros((3, count), np.bool_)
+        self._settled = 0
         self.first, self.payload, self.round, self.plug = 0, b"", -1, None
 
     @property
@@ -109,11 +110,16 @@ class Batch:
     @property
     def settled(self) -> bool:
         """Whether each of its commands is."""
-        return self._settled_count() == self.count
+        return self._settled == self.count
 
     def learn(self, reply: Written | Told, said: Said) -> bool:
         """Take in what a reply says; whether it settled a command."""
-        before = self._settled_count()
+        self.position, self.degraded = max(self.position, reply.position), reply.degraded
+        before = self._settled
+        if not before and self.plug is None and not said.reasons.any():
+            self._keep(reply, said, np.ones(self.count, np.bool_))
+            self._settled = self.count
+            return True
         # A command that was ahead of its turn, or of a session that is gone, used up no number.
         used = (said.reasons != _SESSION_UNKNOWN) & (said.reasons != _SESSION_GAP)
         gone = said.reasons == _ALREADY_APPLIED
@@ -126,11 +132,8 @@ class Batch:
         else:
             new |= gone & ~self.done
         self._keep(reply, said, new)
-        self.position, self.degraded = max(self.position, reply.position), reply.degraded
-        return self._settled_count() > before
-
-    def _settled_count(self) -> int:
-        return int(np.count_nonzero(self.done | self.fenced | self.lost))
+        self._settled = int(np.count_nonzero(self.done | self.fenced | self.lost))
+        return self._settled > before
 
     def _keep(self, reply: Written | Told, said: Said, new: npt.NDArray[np.bool_]) -> None:
         self.outcomes[new] = said.outcomes[new]

@@ -101,10 +101,12 @@ def contents_of(records: Records, blob: bytes, *, every: bool) -> list[RecordsCo
     """
     if not isinstance(records, np.ndarray) or records.dtype != RECORD or records.ndim != 1 or not len(records):
         raise InputError("malformed", "records", None, "give a flat array of type RECORD with one element or more")
+    named = int(records["blob_length"].sum(dtype=np.int64))
+    if named != len(blob):
+        raise InputError("malformed", "blob", f"{len(blob)} bytes", f"give the {named} bytes that the records name")
+    if records.nbytes + len(blob) <= BATCH_LENGTH:
+        return [RecordsContent(*_checked(records.copy(), blob), every=every)]
     starts = np.concatenate(([0], np.cumsum(records["blob_length"], dtype=np.int64)))
-    if int(starts[-1]) != len(blob):
-        advice = f"give the {int(starts[-1])} bytes that the records name"
-        raise InputError("malformed", "blob", f"{len(blob)} bytes", advice)
     return [RecordsContent(*_part(records, blob, starts, a, b), every=every) for a, b in cuts(starts, BATCH_LENGTH)]
 
 
@@ -114,9 +116,13 @@ def _part(
     part = records[begin:end].copy()
     cold = part["kind"] == RecordKind.COLD
     part["blob_offset"] = np.where(cold, part["blob_offset"] - np.uint32(starts[begin]), part["blob_offset"])
-    piece = blob[int(starts[begin]) : int(starts[end])]
-    batch_of(write_of(part, piece))  # What a replica would refuse is refused here, before it has a number.
-    return part, piece
+    return _checked(part, blob[int(starts[begin]) : int(starts[end])])
+
+
+def _checked(records: Records, blob: bytes) -> tuple[Records, bytes]:
+    """What a replica would refuse is refused here, before it has a number."""
+    batch_of(write_of(records, blob))
+    return records, blob
 
 
 def cold_content(commands: Sequence[ColdCommand]) -> tuple[Records, bytes]:

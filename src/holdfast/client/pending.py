@@ -81,7 +81,7 @@ def receipt_of(parts: Sequence[Done]) -> Receipt:
         details |= details_of(part.batch.details, offset)
         offset += part.batch.count
     return Receipt(
-        outcomes=np.concatenate([part.batch.outcomes for part in parts]),
+        outcomes=np.concatenate([part.batch.outcomes for part in parts]) if len(parts) > 1 else parts[0].batch.outcomes,
         numbers=tuple(Numbers(part.session, part.batch.first, part.batch.count) for part in parts),
         position=max(part.batch.position for part in parts),
         details=details,

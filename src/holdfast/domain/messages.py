@@ -237,17 +237,18 @@ def written_of(
 
 
 def outcomes_of(written: Written) -> tuple[Outcomes, Any]:
-    """The outcomes that a reply gives, and the index of each in its Write.
+    """The outcomes that a reply gives, and the index of each in its Write, as an array or a slice.
 
     Raises:
         InputError: The reply contradicts itself.
     """
     try:
         outcomes: Outcomes = np.frombuffer(written.outcomes, OUTCOME)
-        places = np.frombuffer(written.places, "<u4") if written.places else np.arange(len(outcomes), dtype="<u4")
+        places = np.frombuffer(written.places, "<u4")
     except ValueError:
         raise InputError("malformed", "outcomes", None, "ask another replica") from None
-    whole = bool(written.places) or len(outcomes) in (0, written.count)
-    if len(outcomes) != len(places) or not whole or (len(places) and int(places.max()) >= written.count):
+    if not len(places) and len(outcomes) in (0, written.count):
+        return outcomes, slice(len(outcomes))
+    if len(outcomes) != len(places) or int(places.max()) >= written.count:
         raise InputError("malformed", "outcomes", len(outcomes), "ask another replica", "do not fit the request")
     return outcomes, places
