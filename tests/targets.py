@@ -36,6 +36,14 @@ def runnable_targets() -> list[str]:
     return [SSE2, *([AVX2] if features.get("avx2") and features.get("fma") else []), HOST]
 
 
+def environment_of(target: str, cache: str | None = None) -> dict[str, str]:
+    """The environment of a process that compiles for a target, with a cache of its own or the usual one."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_CPU_")}
+    path = os.pathsep.join([str(_HERE), str(_HERE.parent / "src"), environment.get("PYTHONPATH", "")])
+    own = {} if cache is None else {"NUMBA_CACHE_DIR": cache}
+    return environment | TARGETS[target] | own | {"PYTHONPATH": path}
+
+
 def run_for_targets(script: str) -> dict[str, str]:
     """Run Python source once per runnable target, in fresh processes with empty compilation caches, beside each other.
 
@@ -56,12 +64,9 @@ def _run_for(target: str, script: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "script.py"
         source.write_text(script)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_CPU_")}
-        path = os.pathsep.join([str(_HERE), str(_HERE.parent / "src"), environment.get("PYTHONPATH", "")])
-        environment |= TARGETS[target] | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": path}
         done = subprocess.run(
             [sys.executable, str(source)],
-            env=environment,
+            env=environment_of(target, folder),
             capture_output=True,
             text=True,
             timeout=_SECONDS_MAX,

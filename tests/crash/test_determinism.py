@@ -1,7 +1,6 @@
 """One log, one sequence of state roots: on every processor target, under every hash seed, from a snapshot or not."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +18,6 @@ from holdfast.domain.frames import RecordKind, decode_frame
 from holdfast.domain.outcomes import OUTCOME
 from holdfast.log.sqlite import SqliteLog
 
-TESTS = Path(__file__).parents[1]
 SCRIPT = Path(__file__).with_name("fold_log.py")
 SECONDS_MAXIMUM = 600
 NEEDED = (
@@ -55,21 +53,21 @@ def log(tmp_path_factory):
     return path, len(steps) // 2
 
 
-def folded(log, hash_seed, target=targets.HOST, position=-1, cache=None):
+def folded(log, hash_seed, position=-1):
     """What a process of its own makes of the log; with a position it writes the snapshot, else it reads it too."""
-    path, _ = log
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CPU_")}
-    environment |= targets.TARGETS[target] | {"PYTHONHASHSEED": str(hash_seed)}
-    environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), environment.get("PYTHONPATH", "")])
-    if cache:
-        environment["NUMBA_CACHE_DIR"] = str(cache)
-    command = [sys.executable, str(SCRIPT), str(path), str(path.with_name("half.hfsn")), str(position)]
-    command += ["assembly"] if cache else []
+    command = [sys.executable, SCRIPT, *arguments(log, position)]
+    environment = targets.environment_of(targets.HOST) | {"PYTHONHASHSEED": str(hash_seed)}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS_MAXIMUM
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def arguments(log, position):
+    """Of the script: the log, the snapshot, the position."""
+    path, _ = log
+    return str(path), str(path.with_name("half.hfsn")), str(position)
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +100,10 @@ def test_other_hash_seeds(log, first, hash_seed):
 @pytest.mark.slow
 @pytest.mark.skipif(targets.SSE2 not in targets.runnable_targets(), reason="only x86-64 has this target")
 @pytest.mark.criterion("CON-5", "STR-1", "STR-13")
-def test_the_least_processor(log, first, tmp_path):
-    found = folded(log, 2, targets.SSE2, cache=tmp_path)
+def test_the_least_processor(log, first, least):
+    written, error = least.communicate("\n".join([*arguments(log, -1), ""]), timeout=SECONDS_MAXIMUM)
+    assert least.returncode == 0, error
+    found = json.loads(written)
     targets.check_assembly(targets.SSE2, found["facts"])
     if targets.AVX2 in targets.runnable_targets():
         assert found["target"] != first["target"], "both were compiled for the same processor"
