@@ -5,14 +5,17 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+import slow_scan
 from exact_worlds import NOW, Fast, World, preset, random_models, random_world, tail
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holdfast
 from holdfast.witness.exact import Asset, Exact, Inputs, Number, Order, Table, certify, check, contract, margin, table
+from holdfast.witness.exact.book import book
 from holdfast.witness.exact.intervals import Interval
 from holdfast.witness.exact.margin import COMPONENTS
+from holdfast.witness.exact.scan import results, scan
 
 seeds = st.integers(0, 10**9)
 ROUNDING = Fraction(1, 10**13)
@@ -38,6 +41,41 @@ def test_agrees_with_the_fast_engine_whatever_the_parameters(model, seed, orders
     exact = margin(table(world.inputs, model), world.holdings, world.orders)
     assert exact.initial.radius <= Fraction(1, 10**40) * (exact.gross + abs(exact.initial.high) + 1)
     assert_agree(exact, Fast(world).margin(model))
+
+
+@pytest.mark.criterion("EXA-6", "EXA-7")
+@settings(max_examples=25)
+@given(seeds, st.booleans(), st.integers(-6, 60), st.sampled_from((0, 0, "1e-9", "0.3")))
+@pytest.mark.parametrize("model", ["portfolio", "tail"])
+def test_the_scan_in_whole_units_encloses_the_one_in_fractions(model, seed, orders, size, doubt):
+    world = random_world(seed, random_models(seed), orders=orders, rates=True, doubts=True)
+    found = doubted(table(world.inputs, model), Fraction(doubt))
+    rows = {name: (round(amount * 2.0**size) or 1, cost) for name, (amount, cost) in world.holdings.items()}
+    account = book(found, rows, world.orders)
+    slack = slow_scan.grid_slack(found, account)
+    assert_encloses(scan(found, account), slow_scan.scan(found, account), slack)
+    for name in found.underlyings:
+        pairs = zip(results(found, account, name), slow_scan.results(found, account, name), strict=True)
+        for units, exactly in pairs:
+            assert_encloses(units, exactly, slack)
+
+
+def doubted(found: Table, doubt: Fraction) -> Table:
+    """The table with values that are known up to a part of themselves, so that intervals hold 0."""
+
+    def wide(numbers: tuple[Number, ...]) -> tuple[Number, ...]:
+        return tuple(Number(each.value, each.error + doubt * abs(each.value)) for each in numbers)
+
+    lines = {
+        name: replace(each, v0=wide((each.v0,))[0], v=wide(each.v), basis=wide(each.basis))
+        for name, each in found.lines.items()
+    }
+    return replace(found, lines=lines)
+
+
+def assert_encloses(units: Interval, exactly: Interval, slack: Fraction) -> None:
+    assert units.low <= exactly.low <= exactly.high <= units.high
+    assert units.high - units.low <= exactly.high - exactly.low + slack
 
 
 @pytest.mark.criterion("EXA-6", "EXA-7")

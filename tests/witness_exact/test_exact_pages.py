@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import mpmath
 import pytest
+import slow_scan
 from exact_worlds import NOW, preset
 
 from holdfast.domain.errors import InputError
@@ -15,7 +16,7 @@ from holdfast.witness.exact.collateral import Required
 from holdfast.witness.exact.intervals import NOTHING, Interval
 from holdfast.witness.exact.market import Market
 from holdfast.witness.exact.parameters import Collateral, SkewRange, Tier, VolatilityRange, exact
-from holdfast.witness.exact.scan import expected_shortfall, group_result
+from holdfast.witness.exact.scan import expected_shortfall, group_results
 from holdfast.witness.exact.shocks import discount, fixed_part, skew_multiplier, static_discounts, term_factor
 from holdfast.witness.exact.standard import maximum_loss, par_value, short_form
 from holdfast.witness.exact.table import Group, Line
@@ -58,6 +59,16 @@ def world(model, contracts=(), *, time=NOW, **prices) -> Table:
 
 def middle(interval: Interval) -> float:
     return float(interval.middle)
+
+
+def group_result(found: Table, account: Book, group: Group, scenario: int) -> Interval:
+    """The exact result, which the one in whole units holds, and nothing far from it."""
+    held = [(found.lines[name], reach) for name, reach in account.range.items()]
+    units = group_results(group, held, len(group.gain)).intervals()[scenario]
+    exactly = slow_scan.group_result(found, account, group, scenario)
+    assert units.low <= exactly.low <= exactly.high <= units.high
+    assert units.high - units.low <= exactly.high - exactly.low + slow_scan.grid_slack(found, account)
+    return exactly
 
 
 INVERSE = contract(0, "BTC-PERPETUAL", "10", 2)
@@ -254,7 +265,9 @@ def test_option_that_expires_now():
     frozen = {"BTC": 2_700 * 10**8, "USDC": 10**8, option.name: 10**6}
     found = table(Inputs(ASSETS, [option], {"page": model}, frozen, NOW, expiries=expiries), "page")
     result = margin(found, {option.name: (-10, 0)})
-    assert result.components["scan"] == (NOTHING, NOTHING)
+    assert slow_scan.scan(found, book(found, {option.name: (-10, 0)})) == NOTHING
+    for scan in result.components["scan"]:
+        assert 0 == scan.low <= scan.high < Fraction(1, 1 << 180)
     assert result.equity == Interval.point(-Fraction("191.6029850999994"))
     assert fixed_part(found.market, found.model, replace(option, expiry=NOW + 900 * 10**9)) == Fraction(1, 2)
 

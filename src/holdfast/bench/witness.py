@@ -1,4 +1,4 @@
-"""`witness`: the second engine beside the first: all margins, frames followed, and a breach of many accounts voted.
+"""`witness`: the other engines beside the first: all margins, frames followed, a breach of many voted and examined.
 
 Everything is measured in a process of its own whose linear algebra has one thread, so both engines work on one core.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
+from holdfast.bench import witness_exact
 from holdfast.bench.extras import extra
 from holdfast.bench.result import Figure, Result, at_most, digest_of, result_of
 from holdfast.bench.timing import Samples
@@ -101,6 +102,8 @@ def _measured(accounts: int, rounds: int) -> Result:
     followed = _followed(venue, second, rounds)
     breaches = [breach(max(40, accounts // BREACH_PART)) for _ in range(rounds)]
     slowest = max(breaches, key=lambda one: one.seconds)
+    options = witness_exact.OPTIONS if accounts >= ACCOUNTS else len(witness_exact.EXPIRIES) * 2
+    examined, alone = examine_breach(max(40, accounts // BREACH_PART)), witness_exact.alone(options)
     processor = statistics.median(passes["processor"])
     trades = FRAMES * BATCH if accounts >= ACCOUNTS else BATCH
     names = ("first engine's sweep", "first engine folds trades", "second engine follows trades")
@@ -125,10 +128,12 @@ def _measured(accounts: int, rounds: int) -> Result:
                 f"breach: {name}": Figure(statistics.median(getattr(one, name) for one in breaches), "s")
                 for name in Breach._fields[1:]
             },
+            **witness_exact.figures(examined, alone, options),
         },
         targets=[
             at_most("a pass of the second engine in under 2 s of one core", processor, 2.0),
             at_most("a breach of an eighth of the accounts voted by both engines within 5 s", slowest.seconds, 5.0),
+            *witness_exact.targets(examined, alone),
         ],
         notes=[
             f"{accounts:,} accounts, {POSITIONS} positions and cash each, {SCENARIOS} scenarios; all components of "
@@ -221,9 +226,13 @@ class _Line:
 
     def open(self, role: str, subject: int = 0) -> int:
         """Open a session; its id."""
-        outcome = self.fold.apply(self.cold(0, commands.OpenSession(role, subject))).outcomes[0]
+        outcome = self.opened(role, subject).outcomes[0]
         invariant(not outcome["reason"], f"a session was refused: {outcome}")
         return int(outcome["made"])
+
+    def opened(self, role: str, subject: int = 0) -> Applied:
+        """Fold the opening of a session."""
+        return self.fold.apply(self.cold(0, commands.OpenSession(role, subject)))
 
     def quote(self, session: int, price: int, sequence: int) -> bytes:
         """The next frame, with a quote of Bitcoin."""
@@ -245,19 +254,9 @@ def breach(accounts: int) -> Breach:
     Args:
         accounts: Of the venue.
     """
-    replicas = [
-        commands.DefineReplica(region, public_key_of(key), region) for region, key in zip(REGIONS, KEYS, strict=True)
-    ]
-    venue = make_venue(accounts, 1, replicas, START, spare=BREACH_SPARE)
-    fold = Fold()
-    for frame in venue.frames:
-        fold.apply(frame)
-    line = _Line(fold, len(venue.frames))
-    source, voters = line.open("source"), [line.open("replica", number) for number in range(2)]
+    fold, line, voters, quote = _before_breach(accounts)
     comparison, second = Comparison(), second_engine_of(fold)
     comparison.started()
-    price = round(venue.price * (1.0 - BREACH_FALL) * PRICE_UNIT)
-    quote = line.quote(source, price, venue.sequence + 1)
     applied, marked = _timed(fold.apply, quote)
     invariant(bool(applied.marks), "the quote made no mark")
     compared, answered = _second_numbers(comparison, second, fold, quote, applied)
@@ -271,6 +270,37 @@ def breach(accounts: int) -> Breach:
         ).sum()
     )
     return Breach(begun, marked, answered, compared, voted, counted)
+
+
+def _before_breach(accounts: int) -> tuple[Fold, _Line, list[int], bytes]:
+    """A venue, who goes on with its log, two voters, and the next frame, in which most accounts breach."""
+    replicas = [
+        commands.DefineReplica(region, public_key_of(key), region) for region, key in zip(REGIONS, KEYS, strict=True)
+    ]
+    venue = make_venue(accounts, 1, replicas, START, spare=BREACH_SPARE)
+    fold = Fold()
+    for frame in venue.frames:
+        fold.apply(frame)
+    line = _Line(fold, len(venue.frames))
+    source, voters = line.open("source"), [line.open("replica", number) for number in range(2)]
+    price = round(venue.price * (1.0 - BREACH_FALL) * PRICE_UNIT)
+    return fold, line, voters, line.quote(source, price, venue.sequence + 1)
+
+
+def examine_breach(accounts: int) -> witness_exact.Followed:
+    """Let the exact engine examine every account of such a breach.
+
+    Args:
+        accounts: Of the venue.
+    """
+    fold, line, _, quote = _before_breach(accounts)
+    marked = fold.apply(quote)
+    invariant(bool(marked.marks), "the quote made no mark")
+    status = fold.machine.state.accounts[FIRST_CLIENT : FIRST_CLIENT + accounts, Account.STATUS]
+    waiting = int((status == Status.BREACH_PENDING).sum())
+    followed = witness_exact.follow(fold, marked, lambda: line.opened("client"))
+    invariant(followed.accounts >= waiting, f"{followed.accounts} accounts were examined, {waiting} wait")
+    return followed
 
 
 def _second_numbers(

@@ -94,13 +94,22 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
-class Holding(msgspec.Struct, frozen=True):
-    """An account for the exact engine: model, amount and cost by item, orders as item, lots and limit in steps."""
+class Holdings(msgspec.Struct, frozen=True):
+    """Accounts for the exact engine, in arrays of i8: a question of thousands is to be made in milliseconds.
 
-    account: int
-    model: str
-    holdings: dict[str, tuple[int, int]]
-    orders: list[tuple[str, int, int]]
+    Attributes:
+        accounts: [n] numbers, most urgent first.
+        models: [n] place of each one's model in `Examine.models`.
+        counts: [n, 2] how many rows and how many open orders it has.
+        rows: [rows, 3] item, amount, cost, account by account.
+        orders: [orders, 3] item, lots, limit in steps, account by account.
+    """
+
+    accounts: Array
+    models: Array
+    counts: Array
+    rows: Array
+    orders: Array
 
 
 class Examine(msgspec.Struct, frozen=True, tag=True):
@@ -109,35 +118,28 @@ class Examine(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         ticket: Comes back with the answer.
         time: Of the tables, ns.
+        items: Names by number.
         assets: Name and decimals.
         contracts: Number, name, lot and price decimals.
         models: Parameters by name.
         models_digest: SHA-256 of them.
         frozen: Frozen prices by item.
-        accounts: To work out.
+        holdings: Accounts to work out.
         certified: The model whose table is to be certified; empty for none.
         values: Of that table, by line: today, the scenarios, the basis contingency.
     """
 
     ticket: int
     time: int
+    items: list[str]
     assets: list[tuple[str, int]]
     contracts: list[tuple[int, str, str, int]]
     models: dict[str, dict[str, Any]]
     models_digest: bytes
     frozen: dict[str, int]
-    accounts: list[Holding]
+    holdings: Holdings
     certified: str
     values: dict[str, Array]
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """Between what an account's figures lie, numeraire: equity, initial margin with open orders, maintenance margin."""
-
-    account: int
-    equity: tuple[float, float]
-    initial: tuple[float, float]
-    maintenance: tuple[float, float]
 
 
 class Examined(msgspec.Struct, frozen=True, tag=True):
@@ -145,19 +147,22 @@ class Examined(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         ticket: Of the question.
-        accounts: Those that could be worked out.
+        bounds: [n, 3, 2] of the first n accounts asked for, as many as time allowed: between what equity, initial
+            margin with open orders, and maintenance margin lie, f8, numeraire; NaN where it cannot be worked out.
         values: Values of the table that were compared.
         ulps: The largest distance among them, in spacings of doubles.
-        problems: What did not fit, in words.
+        problems: What did not fit, in words; at most 20.
         seconds: That it took.
+        accounts_seconds: Of them, for the accounts.
     """
 
     ticket: int
-    accounts: tuple[Bounds, ...]
+    bounds: Array
     values: int
     ulps: float
     problems: tuple[str, ...]
     seconds: float
+    accounts_seconds: float
 
 
 ToChild: TypeAlias = Begin | Follow | Ask

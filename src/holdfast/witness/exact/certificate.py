@@ -63,13 +63,14 @@ def certify(table: Table, values: Mapping[str, Claim], *, tolerance: float = 1e-
     for name, claim in values.items():
         if name not in table.lines:
             continue
-        scale = Fraction(floor) * _scale(table, name)
+        allowed = Fraction(tolerance)
+        least = allowed * Fraction(floor) * _scale(table, name)
         for scenario, claimed, number in _pairs(table.lines[name], claim, problems):
             count += 1
             distance = _distance(claimed, number)
             absolute = max(absolute, (float(distance), (name, scenario)), key=_first)
             ulps = max(ulps, (_in_ulps(distance, number), (name, scenario)), key=_first)
-            if distance > Fraction(tolerance) * max(abs(number.value), scale):
+            if distance > least and distance > allowed * abs(number.value):
                 problems.append(f"{name}, {_title(scenario)}: {claimed!r} is not {float(number.value)!r}")
     return Certificate(len(values), count, *ulps, *absolute, not problems, tuple(problems[:_PROBLEMS_MAX]))
 
@@ -105,7 +106,8 @@ def _distance(claimed: float, number: Number) -> Fraction | float:
     """What the claimed value is off by for certain; infinite for what is not finite."""
     if not isfinite(claimed):
         return float("inf")
-    return max(ZERO, abs(Fraction(claimed) - number.value) - number.error)
+    beyond = abs(Fraction(claimed) - number.value) - number.error
+    return beyond if beyond > 0 else ZERO
 
 
 def _in_ulps(distance: Fraction | float, number: Number) -> float:

@@ -11,27 +11,25 @@ from typing import Literal, NamedTuple
 from holdfast.witness.exact.book import Book
 from holdfast.witness.exact.inputs import Contract
 from holdfast.witness.exact.intervals import ZERO
-from holdfast.witness.exact.parameters import ConfidenceRule, Measure, StandardModel
+from holdfast.witness.exact.parameters import ConfidenceRule, Kind, Measure, StandardModel
 from holdfast.witness.exact.table import Table
 
 Stage = Literal["initial", "maintenance"]
 
 
 def held(table: Table, book: Book) -> list[Contract]:
-    """Contracts that the account holds or can come to hold."""
-    return [each for name, each in table.market.contracts.items() if book.most(name)]
+    """Contracts that the account holds or can come to hold, in the order of TAB-3."""
+    contracts = table.market.contracts
+    names = [name for name, reach in book.range.items() if name in contracts and (reach.low or reach.high)]
+    return [contracts[name] for name in sorted(names, key=table.market.places.__getitem__)]
 
 
-def _rate(table: Table, kind: str, measure: Measure, stage: Stage) -> Fraction:
-    """Rates of one measure on one kind add up (CHG-7)."""
-    charges = table.model.charges
-    return sum((getattr(each, stage) for each in charges if (each.applies_to, each.measure) == (kind, measure)), ZERO)
+def _rate(table: Table, kind: Kind, measure: Measure, stage: Stage) -> Fraction:
+    return table.rates.get((kind, measure, stage), ZERO)
 
 
-def _slope(table: Table, kind: str, stage: Stage) -> Fraction:
-    charges = table.model.charges
-    slopes = (getattr(each, f"{stage}_slope") for each in charges if (each.applies_to, each.measure) == (kind, "gross"))
-    return sum(slopes, ZERO)
+def _slope(table: Table, kind: Kind, stage: Stage) -> Fraction:
+    return table.rates.get((kind, "gross", f"{stage}_slope"), ZERO)
 
 
 class Charged(NamedTuple):
@@ -40,10 +38,6 @@ class Charged(NamedTuple):
     charges: Fraction = ZERO
     confidence: Fraction = ZERO
     depeg: Fraction = ZERO
-
-    def plus(self, other: "Charged") -> "Charged":
-        """The sum, component by component."""
-        return Charged(*(one + another for one, another in zip(self, other, strict=True)))
 
 
 def positions(table: Table, book: Book, stage: Stage, own: Callable[[Contract, Fraction], Fraction]) -> Charged:
@@ -64,37 +58,37 @@ def positions(table: Table, book: Book, stage: Stage, own: Callable[[Contract, F
             return Charged(charge)
         return Charged(charge, _confidence(table, book, contract, quantity), _depeg(table, contract, quantity))
 
-    result = Charged()
+    found = []
     for contract in held(table, book):
         reach = book.at(contract.name)
-        result = result.plus(max(at(contract, reach.low), at(contract, reach.high), key=sum))
-    return result
+        lowest = at(contract, reach.low)
+        found.append(lowest if reach.is_point else max(lowest, at(contract, reach.high), key=sum))
+    return Charged(*(sum(filter(None, component), ZERO) for component in zip(*found, strict=True)))
 
 
 def _charge(table: Table, contract: Contract, quantity: Fraction, stage: Stage) -> Fraction:
-    size = abs(quantity)
+    size, slope = abs(quantity), _slope(table, contract.kind, stage)
     rate = _rate(table, contract.kind, "gross", stage)
-    rate += _slope(table, contract.kind, stage) * size * table.market.coins(contract)
+    if slope:
+        rate += slope * size * table.market.coins(contract)
     if quantity < 0:
         rate += _rate(table, contract.kind, "short", stage)
-    return size * table.market.notional(contract) * rate
+    return size * table.market.notional(contract) * rate if rate else ZERO
 
 
 def netted(table: Table, book: Book, stage: Stage) -> Fraction:
     """The component `netted`: net short options per strike (CHG-4) and per expiry (CHG-5)."""
     options = [each for each in held(table, book) if each.is_option]
 
-    def net_short(key: Callable[[Contract], object], rate: Fraction) -> Fraction:
-        sums: dict[object, Fraction] = {}
-        prices: dict[object, Fraction] = {}
-        for each in options:
+    def net_short(key: Callable[[Contract], tuple[str, *tuple[object, ...]]], measure: Measure) -> Fraction:
+        rate, sums = _rate(table, "option", measure, stage), dict[tuple[str, *tuple[object, ...]], Fraction]()
+        for each in options if rate else ():
             sums[key(each)] = sums.get(key(each), ZERO) + book.at(each.name).low
-            prices[key(each)] = table.market.index(each.underlying)
-        return sum((max(ZERO, -net) * prices[name] * rate for name, net in sums.items()), ZERO)
+        return rate * sum((-net * table.market.index(name[0]) for name, net in sums.items() if net < 0), ZERO)
 
-    return net_short(
-        lambda each: (each.underlying, each.expiry, each.strike), _rate(table, "option", "net-short-per-strike", stage)
-    ) + net_short(lambda each: (each.underlying, each.expiry), _rate(table, "option", "net-short-per-expiry", stage))
+    return net_short(lambda each: (each.underlying, each.expiry, each.strike), "net-short-per-strike") + net_short(
+        lambda each: (each.underlying, each.expiry), "net-short-per-expiry"
+    )
 
 
 def offset(table: Table, book: Book, stage: Stage) -> Fraction:
@@ -129,7 +123,7 @@ def _depeg(table: Table, contract: Contract, quantity: Fraction) -> Fraction:
 def collateral_doubt(table: Table, asset: str) -> Fraction:
     """Charge for unsure oracles per unit of an asset's positive value, in dollars where the credit is (COL-7)."""
     rule, collateral = table.model.confidence, table.model.rule(asset)
-    if rule is None:
+    if rule is None or table.market.is_sure:
         return ZERO
     dollars = table.market.dollars(table.market.inputs.numeraire) if collateral and collateral.credit_in_dollars else 1
     return _doubt(_collateral_confidence(table, asset, rule), rule.collateral_threshold) * rule.factor * dollars
@@ -142,7 +136,7 @@ def _doubt(confidence: Fraction, threshold: Fraction) -> Fraction:
 def _confidence(table: Table, book: Book, contract: Contract, quantity: Fraction) -> Fraction:
     """CHG-8 and CHG-9 of one position."""
     rule, market = table.model.confidence, table.market
-    if rule is None or (contract.is_option and rule.options_short_only and quantity > 0):
+    if rule is None or market.is_sure or (contract.is_option and rule.options_short_only and quantity > 0):
         return ZERO
     if contract.is_option:
         doubt = _doubt(_option_confidence(table, book, contract, rule), rule.option_threshold)

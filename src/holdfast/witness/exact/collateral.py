@@ -3,7 +3,7 @@
 What lives here: what one asset's balance requires. What may not: oracle confidence on it, which is a charge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from holdfast.witness.exact.book import Book
@@ -13,24 +13,35 @@ from holdfast.witness.exact.parameters import Collateral
 from holdfast.witness.exact.table import Table
 
 
-def balances(table: Table, book: Book) -> dict[str, Interval]:
-    """By asset, the value in the numeraire of cash − cost and of what is settled in it (COL-1)."""
+def balances(table: Table, worth: Mapping[str, Interval]) -> dict[str, Interval]:
+    """By asset, the value in the numeraire of cash − cost and of what is settled in it (COL-1).
+
+    Args:
+        table: The lines.
+        worth: Quantity times value by line that is held.
+    """
     lines: dict[str, list[Interval]] = {name: [] for name in table.market.assets}
-    for name, quantity in book.held.items():
+    for name, value in worth.items():
         contract = table.market.contracts.get(name)
-        lines[contract.settlement if contract else name].append(table.lines[name].v0.times(quantity))
+        lines[contract.settlement if contract else name].append(value)
     return {name: total(values) for name, values in lines.items()}
 
 
-def collateral(table: Table, book: Book, stage: Stage) -> tuple[Interval, Interval]:
+def collateral(table: Table, book: Book, held: Mapping[str, Interval], stage: Stage) -> tuple[Interval, Interval]:
     """The component `collateral`, and what unsure oracles charge on balances, a part of `confidence` (COL-7).
 
     Where orders move a balance, both are bounded as one sum, which stands under `collateral`: of a gain each might take
     less than all and both together more.
+
+    Args:
+        table: Rules and prices.
+        book: The account.
+        held: Its `balances`.
+        stage: Whose haircuts count.
     """
     dollar = table.market.dollars(table.market.inputs.numeraire)
     required, doubted = NOTHING, NOTHING
-    for asset, value in balances(table, book).items():
+    for asset, value in held.items():
         doubt = collateral_doubt(table, asset) if stage == "initial" else ZERO
         rule, gain, loss = table.model.rule(asset), book.gain.get(asset, NOTHING), book.loss.get(asset, NOTHING)
         if gain == loss == NOTHING:

@@ -144,15 +144,11 @@ def greatest(*candidates: Interval) -> Interval:
     return Interval(max(each.low for each in candidates), max(each.high for each in candidates))
 
 
-def hull(*parts: Interval) -> Interval:
-    """The smallest interval that holds all parts."""
-    return Interval(min(each.low for each in parts), max(each.high for each in parts))
+def highest(quantity: Interval, unit: Interval) -> Interval:
+    """max(lo·d, hi·d) for the range lo … hi of a quantity and a number d within `unit`.
 
-
-def bent(at: Interval, positive: Interval, negative: Interval) -> Interval:
-    """What x × (`positive` if x > 0, else `negative`) can be for x in `at`.
-
-    The function is linear on either side of 0, so its extremes lie at the ends and, where `at` holds 0, at 0.
+    lo·d for d below 0 and hi·d above, so convex in d with its least at 0 if lo ≤ 0 ≤ hi.
     """
-    ends = [Interval.point(end) * (positive if end > 0 else negative) for end in {at.low, at.high}]
-    return hull(*ends, NOTHING) if at.low < 0 < at.high else hull(*ends)
+    ends = [quantity.high * d if d > 0 else quantity.low * d for d in (unit.low, unit.high)]
+    inner = [ZERO] if unit.low < 0 < unit.high else []
+    return Interval(min(ends + inner), max(ends + inner))

@@ -12,7 +12,7 @@ from holdfast.witness.exact import charges as charging
 from holdfast.witness.exact import standard
 from holdfast.witness.exact.book import Book, Holdings, book
 from holdfast.witness.exact.charges import Stage
-from holdfast.witness.exact.collateral import collateral
+from holdfast.witness.exact.collateral import balances, collateral
 from holdfast.witness.exact.inputs import Contract, Order
 from holdfast.witness.exact.intervals import NOTHING, ZERO, Interval, greatest, total
 from holdfast.witness.exact.parameters import StandardModel
@@ -53,9 +53,12 @@ def margin(table: Table, holdings: Holdings, orders: Sequence[Order] = ()) -> Ex
         InputError: An item without a line, or an order that cannot be.
     """
     plain = book(table, holdings)
-    initial, maintenance = requirement(table, plain, "initial"), requirement(table, plain, "maintenance")
-    initial["orders"] = _orders(table, holdings, orders, total(initial.values())) if orders else NOTHING
-    values = [table.lines[name].v0.times(quantity) for name, quantity in plain.held.items()]
+    worth = {name: table.lines[name].v0.times(quantity) for name, quantity in plain.held.items()}
+    held, scanned = balances(table, worth), scan(table, plain)
+    initial = requirement(table, plain, held, scanned, "initial")
+    maintenance = requirement(table, plain, held, scanned, "maintenance")
+    initial["orders"] = _orders(table, holdings, orders, held, total(initial.values())) if orders else NOTHING
+    values = worth.values()
     return Exact(
         total(values),
         total(initial.values()),
@@ -65,31 +68,43 @@ def margin(table: Table, holdings: Holdings, orders: Sequence[Order] = ()) -> Ex
     )
 
 
-def _orders(table: Table, holdings: Holdings, orders: Sequence[Order], without: Interval) -> Interval:
+def _orders(
+    table: Table, holdings: Holdings, orders: Sequence[Order], held: Mapping[str, Interval], without: Interval
+) -> Interval:
     """The component `orders` (ORD-9)."""
     bounding = book(table, holdings, orders)
-    bound = total(requirement(table, bounding, "initial").values()) + bounding.loss_to_mark
-    return greatest(NOTHING, bound - without)
+    required = requirement(table, bounding, held, scan(table, bounding), "initial")
+    return greatest(NOTHING, total(required.values()) + bounding.loss_to_mark - without)
 
 
-def requirement(table: Table, account: Book, stage: Stage) -> dict[str, Interval]:
-    """Components of an account by name, `orders` left out."""
+def requirement(
+    table: Table, account: Book, held: Mapping[str, Interval], scanned: Interval, stage: Stage
+) -> dict[str, Interval]:
+    """Components of an account by name, `orders` left out.
+
+    Args:
+        table: The risk table.
+        account: The account.
+        held: Its balances (COL-1).
+        scanned: Its scan before factors.
+        stage: Which of both margins.
+    """
     point = Interval.point
 
     def own(contract: Contract, size: Fraction) -> Fraction:
         return standard.future(table, contract, size, stage)
 
-    balances, doubted = collateral(table, account, stage)
+    required, doubted = collateral(table, account, held, stage)
     charged = charging.positions(table, account, stage, own)
     return {
-        "scan": scan(table, account).times(scan_factor(table, stage)),
+        "scan": scanned.times(scan_factor(table, stage)),
         "options": standard.options(table, account, stage),
         "charges": point(charged.charges),
         "netted": point(charging.netted(table, account, stage)),
         "offset": point(charging.offset(table, account, stage)),
         "confidence": doubted.plus(charged.confidence),
         "depeg": point(charged.depeg),
-        "collateral": balances,
+        "collateral": required,
     }
 
 

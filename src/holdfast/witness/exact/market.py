@@ -46,6 +46,11 @@ class Market:
         """Contracts with a line (MKS-10), in the order of TAB-3."""
         return {each.name: each for each in sorted(self.inputs.contracts, key=_rank) if self._has_line(each)}
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """By contract, its place in the order of TAB-3."""
+        return {name: place for place, name in enumerate(self.contracts)}
+
     def _has_line(self, contract: Contract) -> bool:
         frozen = self.inputs.frozen
         return (
@@ -111,6 +116,11 @@ class Market:
         """Days to expiry."""
         return Fraction(max(0, contract.expiry - self.time), _DAY)
 
+    @cached_property
+    def is_sure(self) -> bool:
+        """Whether nothing says that any price is less than sure."""
+        return not self.inputs.confidences and not self.inputs.expiries
+
     def confidence(self, item: str) -> Fraction:
         """Confidence of an asset's index or a contract's mark."""
         return self.inputs.confidences.get(item, ONE)
@@ -127,7 +137,13 @@ class Market:
 
     def notional(self, contract: Contract) -> Fraction:
         """Notional of one unit at the index (CHG-1)."""
-        return self.coins(contract) * self.index(contract.underlying)
+        if contract.name not in self._notionals:
+            self._notionals[contract.name] = self.coins(contract) * self.index(contract.underlying)
+        return self._notionals[contract.name]
+
+    @cached_property
+    def _notionals(self) -> dict[str, Fraction]:
+        return {}
 
     def value_at(self, contract: Contract, price: Fraction) -> Fraction:
         """Value of one unit at a price, in the settlement asset (INS-4)."""

@@ -7,10 +7,11 @@ over an account.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from holdfast.domain.errors import InputError
-from holdfast.witness.exact.black import black
-from holdfast.witness.exact.elementary import BITS, exponential_of, logarithm, power, square_root
+from holdfast.witness.exact.black import Spread, black_units, intrinsic, log_ratio, spread
+from holdfast.witness.exact.elementary import BITS, SCALE, exponential_of, power, square_root
 from holdfast.witness.exact.inputs import Contract
 from holdfast.witness.exact.intervals import NOTHING, ONE, ZERO, Interval, Number, greatest, least
 from holdfast.witness.exact.market import Market
@@ -66,28 +67,55 @@ def basis_moves(model: AnyModel) -> Sequence[Move]:
     return Move(model.basis.price_up), Move(model.basis.price_down)
 
 
-def option_value(market: Market, model: AnyModel, option: Contract, move: Move | None) -> Number:
-    """Value of one unit in the numeraire, today or after a move (TAB-1).
+class Chain:
+    """Options of one expiry that settle alike, in a list of cases: what they share is worked out once.
 
     The quotient x / F′ of an inverse option is 1 / F where the whole forward moves, also at x = 0.
-
-    Args:
-        market: Prices.
-        model: Parameters.
-        option: The option.
-        move: None for today.
     """
-    forward = market.forward(option)
-    price = ONE if move is None or move.is_skew else move.price
-    fixed = fixed_part(market, model, option)
-    shocked = forward * (fixed + (1 - fixed) * price)
-    volatility = shocked_volatility(market, model, option, move)
-    coin = black(shocked, option.strike, market.years(option), volatility, is_call=option.is_call)
-    worth = coin * discount(market, model, option)
-    unit = market.value(option.settlement)
-    if option.is_inverse:
-        unit = unit * price / shocked if shocked else unit / forward
-    return _number(worth.times(unit))
+
+    def __init__(self, market: Market, model: AnyModel, option: Contract, cases: Sequence[Move | None]) -> None:
+        """Work out the shocked forwards, and what a unit of the quote currency is worth in each case.
+
+        Args:
+            market: Prices.
+            model: Parameters.
+            option: Any of the options.
+            cases: Moves; None for today.
+        """
+        self._market, self._model, self._cases = market, model, cases
+        forward, unit = market.forward(option), market.value(option.settlement)
+        fixed, discounting = fixed_part(market, model, option), discount(market, model, option)
+        self._forwards, self._worth = list[Fraction](), list[Interval]()
+        for move in cases:
+            price = ONE if move is None or move.is_skew else move.price
+            shocked = forward * (fixed + (1 - fixed) * price)
+            coin = (price / shocked if shocked else 1 / forward) if option.is_inverse else ONE
+            self._forwards.append(shocked)
+            self._worth.append(discounting.times(unit * coin))
+
+    def values(self, option: Contract) -> list[Number]:
+        """Value of one unit of an option in the numeraire, in each case (TAB-1)."""
+        years = self._market.years(option)
+        spreads: dict[tuple[object, ...], Spread] = {}
+        found = []
+        for move, forward, worth in zip(self._cases, self._forwards, self._worth, strict=True):
+            key = () if move is None else (move.volatility, move.response * abs(move.price - 1))
+            if key not in spreads:
+                spreads[key] = spread(years, shocked_volatility(self._market, self._model, option, move))
+            units = black_units(forward, option.strike, spreads[key], is_call=option.is_call)
+            if units is None:
+                found.append(_number(worth.times(intrinsic(forward, option.strike, is_call=option.is_call))))
+            else:
+                found.append(_on_grid(*units, worth))
+        return found
+
+
+def _on_grid(low: int, high: int, worth: Interval) -> Number:
+    """What lies from `low` to `high` units of 2 ** -SCALE, both at least 0, times what one is worth."""
+    shift = SCALE - _GRID
+    below = low * worth.low.numerator // (worth.low.denominator << shift)
+    above = -(-high * worth.high.numerator // (worth.high.denominator << shift))
+    return Number(Fraction(below + above, 2 << _GRID), Fraction(above - below, 2 << _GRID))
 
 
 def _number(value: Interval) -> Number:
@@ -171,16 +199,23 @@ def skew_multiplier(
     rule: SkewRange, forward: Fraction, strike: Fraction, years: Fraction, *, absolute: bool
 ) -> Interval:
     """1 + the twist of PM-4, which may be below 0."""
+    cap, width = _cap_and_width(rule, years, absolute)
+    is_above = absolute or strike >= forward
+    distance = log_ratio(strike, forward).interval
+    if absolute and strike < forward:
+        distance = -distance
+    return _capped((distance * cap).outward(_GRID), cap, width, is_above=is_above).plus(ONE)
+
+
+@lru_cache(maxsize=256)
+def _cap_and_width(rule: SkewRange, years: Fraction, absolute: bool) -> tuple[Interval, Interval]:  # noqa: FBT001
     root = square_root(years)
     if absolute:
         cap = root.times(rule.absolute_cap_per_root_year).plus(rule.absolute_cap)
     else:
         cap = root.times(rule.linear_cap_per_root_year).plus(rule.linear_cap)
     width = (root * root.times(rule.width_per_root_year).plus(rule.width_static)).times(rule.width_scale)
-    width = greatest(Interval.point(rule.minimum_width), width)
-    distance = logarithm(max(strike / forward, forward / strike) if absolute else strike / forward)
-    is_above = absolute or strike >= forward
-    return _capped((distance * cap).outward(_GRID), cap, width, is_above=is_above).plus(ONE)
+    return cap, greatest(Interval.point(rule.minimum_width), width)
 
 
 def _capped(product: Interval, cap: Interval, width: Interval, *, is_above: bool) -> Interval:

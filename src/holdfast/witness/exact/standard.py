@@ -10,10 +10,9 @@ from fractions import Fraction
 from holdfast.witness.exact.book import Book
 from holdfast.witness.exact.charges import Stage, held
 from holdfast.witness.exact.inputs import Contract
-from holdfast.witness.exact.intervals import NOTHING, ONE, ZERO, Interval, greatest, least, total
+from holdfast.witness.exact.intervals import NOTHING, ONE, ZERO, Interval, greatest, highest, least, total
 from holdfast.witness.exact.market import DOLLAR
 from holdfast.witness.exact.parameters import FutureRates, OptionRates, StandardModel, rule_for
-from holdfast.witness.exact.scan import highest
 from holdfast.witness.exact.table import Table
 
 

@@ -6,13 +6,23 @@ What lives here: lines with their values, groups with their multipliers. What ma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from holdfast.domain.errors import InputError
+from holdfast.witness.exact.grid import Ends, Factor, ends_of, factor_of
 from holdfast.witness.exact.inputs import Contract, Inputs
-from holdfast.witness.exact.intervals import ONE, Interval, Number
+from holdfast.witness.exact.intervals import ONE, ZERO, Interval, Number
 from holdfast.witness.exact.market import DOLLAR, Market
-from holdfast.witness.exact.parameters import AnyModel, Kind, PortfolioModel, StandardModel, model_from, rule_for
-from holdfast.witness.exact.shocks import Move, basis_moves, moves, option_value, static_discounts
+from holdfast.witness.exact.parameters import (
+    AnyModel,
+    Kind,
+    Measure,
+    PortfolioModel,
+    StandardModel,
+    model_from,
+    rule_for,
+)
+from holdfast.witness.exact.shocks import Chain, Move, basis_moves, moves, static_discounts
 
 _ONE = Interval.point(ONE)
 GroupKind = Kind | None
@@ -38,6 +48,21 @@ class Line:
     v: tuple[Number, ...] = ()
     basis: tuple[Number, ...] = ()
 
+    @cached_property
+    def ends(self) -> Ends:
+        """`v` in units."""
+        return ends_of(self.v)
+
+    @cached_property
+    def today(self) -> Ends:
+        """`v0` in units."""
+        return ends_of((self.v0,))
+
+    @cached_property
+    def basis_change(self) -> Ends:
+        """`basis` less `v0` in units."""
+        return ends_of(self.basis).minus(self.today)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -61,6 +86,17 @@ class Group:
     loss: tuple[Fraction, ...]
     basis: Fraction | None
 
+    @cached_property
+    def multipliers(self) -> tuple[Factor, Factor]:
+        """M₊ and M₋."""
+        return factor_of(self.positive), factor_of(self.negative)
+
+    @cached_property
+    def factors(self) -> tuple[tuple[Factor, ...], tuple[Factor, ...]]:
+        """P₊ and P₋ by scenario."""
+        gain, loss = (tuple(factor_of(Interval.point(each)) for each in some) for some in (self.gain, self.loss))
+        return gain, loss
+
 
 @dataclass(frozen=True)
 class Table:
@@ -73,10 +109,25 @@ class Table:
     groups: tuple[Group, ...]
     scenarios: int
 
-    @property
+    @cached_property
     def underlyings(self) -> list[str]:
         """Underlyings that have a group, in order."""
         return list(dict.fromkeys(each.key[0] for each in self.groups))
+
+    @cached_property
+    def rates(self) -> Mapping[tuple[Kind, Measure, str], Fraction]:
+        """By kind, measure, and `initial`, `maintenance` or one of them with `_slope`: rates add up (CHG-7)."""
+        sums: dict[tuple[Kind, Measure, str], Fraction] = {}
+        for each in self.model.charges:
+            for name in ("initial", "maintenance", "initial_slope", "maintenance_slope"):
+                key = each.applies_to, each.measure, name
+                sums[key] = sums.get(key, ZERO) + getattr(each, name)
+        return sums
+
+    @cached_property
+    def group_of(self) -> Mapping[GroupKey, Group]:
+        """Groups by key."""
+        return {each.key: each for each in self.groups}
 
 
 def table(inputs: Inputs, model: str) -> Table:
@@ -125,7 +176,8 @@ def _lines(market: Market, model: AnyModel) -> dict[str, Line]:
     if len({len(each) for each in per_underlying.values()}) > 1:
         raise InputError("malformed", "parameters.moves", None, "give every underlying as many moves as the others")
     result = [_asset_line(market, name, scanned[name], per_underlying, basis_moves(model)) for name in market.assets]
-    result += [_contract_line(market, model, each, per_underlying) for each in market.contracts.values()]
+    chains: dict[tuple[str, int, str], Chain] = {}
+    result += [_contract_line(market, model, each, per_underlying, chains) for each in market.contracts.values()]
     return {each.name: each for each in result}
 
 
@@ -162,19 +214,29 @@ def _asset_line(
     return Line(name, (underlying, 0, None), Number(value), scan, tuple(Number(value * each.price) for each in basis))
 
 
-def _contract_line(market: Market, model: AnyModel, contract: Contract, scans: Mapping[str, Sequence[Move]]) -> Line:
+def _contract_line(
+    market: Market,
+    model: AnyModel,
+    contract: Contract,
+    scans: Mapping[str, Sequence[Move]],
+    chains: dict[tuple[str, int, str], Chain],
+) -> Line:
     kind: GroupKind = None if contract.kind == "perpetual" else contract.kind
     scenarios = len(scans[contract.underlying])
     cases = (None, *scans[contract.underlying], *basis_moves(model))
-    values = [_value(market, model, contract, each) for each in cases]
+    if contract.is_option:
+        chain = contract.underlying, contract.expiry, contract.settlement
+        if chain not in chains:
+            chains[chain] = Chain(market, model, contract, cases)
+        values = chains[chain].values(contract)
+    else:
+        values = [_value(market, contract, each) for each in cases]
     group = (contract.underlying, contract.expiry, kind)
     return Line(contract.name, group, values[0], tuple(values[1 : scenarios + 1]), tuple(values[scenarios + 1 :]))
 
 
-def _value(market: Market, model: AnyModel, contract: Contract, move: Move | None) -> Number:
+def _value(market: Market, contract: Contract, move: Move | None) -> Number:
     """TAB-1: inverse contracts have one value in every scenario, since the coin's move cancels."""
-    if contract.is_option:
-        return option_value(market, model, contract, move)
     value = market.value_at(contract, market.mark(contract)) * market.value(contract.settlement)
     return Number(value if contract.is_inverse or move is None else value * move.price)
 
